@@ -1,0 +1,2 @@
+//! P1 reader firmware.
+#![no_std]

@@ -1,0 +1,2 @@
+//! The `metertrekker` command.
+fn main() {}

@@ -1,2 +1,8 @@
-//! P1 reader firmware.
+//! P1 reader firmware: telegrams of a smart meter in, MQTT and InfluxDB lines out.
 #![no_std]
+
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+pub mod p1;
+pub mod soc;

@@ -1,0 +1,3 @@
+//! Bytes to verified telegrams.
+
+pub mod port;

@@ -1,0 +1,1 @@
+//! A PC or Raspberry Pi with a P1 cable, and everybody's first try.

@@ -1,0 +1,3 @@
+//! What differs between machines: the only unsafe code and the only `cfg` on a machine.
+#[cfg(not(target_os = "none"))]
+pub mod host;

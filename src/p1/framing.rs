@@ -1,0 +1,563 @@
+//! Bytes of the line to the lines of one telegram, with the CRC running along.
+//!
+//! A telegram starts at `/` and ends with a line `!` + 0 to 4 hex digits (P1 companion standard
+//! 5.0.2 §6.2), whatever came before, however the bytes are cut into pieces. Each line is handed
+//! out when its LF arrives, so a telegram may have any length in the room of one line.
+
+use memchr::memchr;
+
+use super::crc::{Rule, Running};
+
+/// The longest legal line: `0-0:96.13.0(` + 2048 hex digits + `)` CR LF (P1 companion standard
+/// 5.0.2 §6.12), with a little room for a longer id.
+pub const LINE_MAX: usize = 2112;
+
+/// The shortest header that is taken for one: manufacturer and baud character.
+const HEADER_MIN: usize = 3;
+
+/// What the framer found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A telegram begins; its header line without the leading `/`.
+    Start(&'a [u8]),
+    /// A further line of the telegram, without its line end; may be empty.
+    Line(&'a [u8]),
+    /// The telegram's last line has come.
+    End(End),
+    /// A telegram had begun and is given up.
+    Dropped(Dropped),
+}
+
+/// The end of a telegram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// The CRC that the meter printed.
+    pub given: Given,
+    /// The CRC of the bytes from `/` through `!`.
+    pub computed: u16,
+    /// Length from `/` to the last byte of the end line.
+    pub bytes: u32,
+    /// All lines ended in CR LF. Where they did not, the capture has lost its CRs on the way, and
+    /// the CRC, which counts them, cannot match.
+    pub crlf: bool,
+}
+
+/// What stands behind the `!`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// One to four hex digits of either case; Warmtelink meters print no leading zeros.
+    Crc(u16),
+    /// Nothing: DSMR 2.2 and 3.0.
+    Nothing,
+    /// Something else: the line was damaged.
+    Garbage,
+}
+
+/// A telegram that was begun and given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped {
+    /// Why.
+    pub reason: DropReason,
+    /// How many of its bytes had come.
+    pub bytes: u32,
+}
+
+/// Why a begun telegram was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// Another header, silence or the input's end came before its last line.
+    Truncated,
+    /// A line longer than [`LINE_MAX`].
+    TooLong,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between telegrams: everything but `/` is noise.
+    Idle,
+    /// `/` was seen; the rest of the header line is awaited.
+    Header,
+    /// After the header.
+    Body,
+}
+
+/// A second finding in a line of which the first has been handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    /// A telegram begins here, right behind a cut-off one.
+    Header(usize),
+    /// The telegram's end mark, glued to its last object.
+    End(usize),
+}
+
+/// The framing state machine: feed it with [`next`](Framer::next).
+///
+/// RAM: [`LINE_MAX`] bytes and a few words.
+pub struct Framer {
+    line: [u8; LINE_MAX],
+    filled: usize,
+    /// The line in `line` has been handed out and makes room for the next one.
+    spent: bool,
+    /// What the handed-out line holds besides.
+    pending: Option<Pending>,
+    /// All lines of this telegram ended in CR LF.
+    crlf: bool,
+    state: State,
+    crc: Running,
+    bytes: u32,
+    noise: u32,
+}
+
+impl Default for Framer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Framer {
+    /// A framer that waits for the first `/`.
+    pub fn new() -> Self {
+        Self {
+            line: [0; LINE_MAX],
+            filled: 0,
+            spent: false,
+            pending: None,
+            crlf: true,
+            state: State::Idle,
+            crc: Running::new(Rule::Arc),
+            bytes: 0,
+            noise: 0,
+        }
+    }
+
+    /// Bytes outside of any telegram so far.
+    pub fn noise(&self) -> u32 {
+        self.noise
+    }
+
+    /// Takes bytes from the front of `input` until something is found. `None`: all are taken.
+    pub fn next<'s>(&'s mut self, input: &mut &[u8]) -> Option<Event<'s>> {
+        match self.pending.take() {
+            Some(Pending::Header(at)) => {
+                self.line.copy_within(at..self.filled, 0);
+                self.filled -= at;
+                return Some(self.start());
+            }
+            Some(Pending::End(at)) => return Some(self.end(at)),
+            None if self.spent => {
+                self.spent = false;
+                self.filled = 0;
+            }
+            None => {}
+        }
+        loop {
+            if self.state == State::Idle && !self.skip_noise(input) {
+                return None;
+            }
+            let (piece, ended) = match memchr(b'\n', input) {
+                Some(at) => (at + 1, true),
+                None => (input.len(), false),
+            };
+            let room = LINE_MAX - self.filled;
+            if piece > room {
+                *input = &input[room..];
+                return Some(self.give_up(DropReason::TooLong, LINE_MAX));
+            }
+            let (taken, rest) = input.split_at(piece);
+            self.line[self.filled..self.filled + piece].copy_from_slice(taken);
+            self.filled += piece;
+            *input = rest;
+            if !ended {
+                return None;
+            }
+            if self.state == State::Body {
+                return Some(self.body_line());
+            }
+            if self.find_header() {
+                return Some(self.start());
+            }
+            self.back_to_noise();
+        }
+    }
+
+    /// Tells the framer that nothing more comes for now: the line has been silent, or the input
+    /// has ended. Call it until it returns `None`. A last line counts although its line end is
+    /// missing.
+    pub fn silence(&mut self) -> Option<Event<'_>> {
+        if self.pending.is_some() {
+            return self.next(&mut &[][..]);
+        }
+        if self.spent {
+            self.spent = false;
+            self.filled = 0;
+        }
+        if self.state == State::Body && end_mark(trimmed(&self.line[..self.filled])).is_some() {
+            return Some(self.body_line());
+        }
+        if self.state == State::Idle {
+            return None;
+        }
+        Some(self.give_up(DropReason::Truncated, self.filled))
+    }
+
+    /// Skips to the next `/`; false when there is none.
+    fn skip_noise(&mut self, input: &mut &[u8]) -> bool {
+        let found = memchr(b'/', input);
+        let skipped = found.unwrap_or(input.len());
+        self.noise = self.noise.saturating_add(skipped as u32);
+        *input = &input[skipped..];
+        if found.is_some() {
+            self.state = State::Header;
+        }
+        found.is_some()
+    }
+
+    /// Finds where the header in the line buffer really begins and moves it to the front; false
+    /// when there is none. Noise ahead of a telegram may hold a `/` of its own, so the `/` counts
+    /// that follows the last byte no header contains (a header may contain `/`: Holley).
+    fn find_header(&mut self) -> bool {
+        let text = trimmed(&self.line[..self.filled]);
+        let printable = text.iter().rev().take_while(|b| (0x20..0x7F).contains(*b));
+        let clean = text.len() - printable.count();
+        let Some(slash) = memchr(b'/', &text[clean..]) else {
+            return false;
+        };
+        let start = clean + slash;
+        if text.len() - start <= HEADER_MIN {
+            return false;
+        }
+        self.noise = self.noise.saturating_add(start as u32);
+        self.line.copy_within(start..self.filled, 0);
+        self.filled -= start;
+        true
+    }
+
+    /// What was taken for a header is noise.
+    fn back_to_noise(&mut self) {
+        self.noise = self.noise.saturating_add(self.filled as u32);
+        self.filled = 0;
+        self.state = State::Idle;
+    }
+
+    /// The header line is complete at the front of the buffer.
+    fn start(&mut self) -> Event<'_> {
+        let line = &self.line[..self.filled];
+        let header = trimmed(&line[1..]);
+        self.crc = Running::new(Rule::of_header(header));
+        self.crc.update(line);
+        self.crlf = line.ends_with(b"\r\n");
+        self.bytes = self.filled as u32;
+        self.state = State::Body;
+        self.spent = true;
+        Event::Start(header)
+    }
+
+    fn body_line(&mut self) -> Event<'_> {
+        let line = &self.line[..self.filled];
+        let text = trimmed(line);
+        // Nearly every line is an object; only another one can be an end or hold a header.
+        if text.last() != Some(&b')') {
+            if let Some(at) = end_mark(text) {
+                if at == 0 {
+                    return self.end(0);
+                }
+                self.pending = Some(Pending::End(at));
+                return Event::Line(&self.line[..at]);
+            }
+            if let Some(at) = header_within(text) {
+                self.pending = Some(Pending::Header(at));
+                let bytes = self.bytes + at as u32;
+                let reason = DropReason::Truncated;
+                return Event::Dropped(Dropped { reason, bytes });
+            }
+        }
+        self.crlf &= line.ends_with(b"\r\n");
+        self.crc.update(line);
+        self.bytes += self.filled as u32;
+        self.spent = true;
+        Event::Line(trimmed(&self.line[..self.filled]))
+    }
+
+    /// The telegram's end mark stands at `at` of the line in the buffer.
+    fn end(&mut self, at: usize) -> Event<'_> {
+        self.crc.update(&self.line[..=at]);
+        let text = trimmed(&self.line[..self.filled]);
+        let end = End {
+            given: given(&text[at + 1..]),
+            computed: self.crc.value(),
+            bytes: self.bytes + text.len() as u32,
+            crlf: self.crlf,
+        };
+        self.spent = true;
+        self.state = State::Idle;
+        Event::End(end)
+    }
+
+    /// Gives the telegram up with `pending` bytes of it in the line buffer.
+    fn give_up(&mut self, reason: DropReason, pending: usize) -> Event<'_> {
+        let begun = if self.state == State::Body {
+            self.bytes
+        } else {
+            0
+        };
+        let bytes = begun + pending as u32;
+        self.filled = 0;
+        self.state = State::Idle;
+        Event::Dropped(Dropped { reason, bytes })
+    }
+}
+
+/// The line without CR and LF at its end.
+#[inline]
+fn trimmed(line: &[u8]) -> &[u8] {
+    match line {
+        [text @ .., b'\r', b'\n'] | [text @ .., b'\n'] | [text @ .., b'\r'] => text,
+        text => text,
+    }
+}
+
+/// Where the `!` stands in a line that ends a telegram: at its start, or glued to the last object.
+fn end_mark(text: &[u8]) -> Option<usize> {
+    if text.first() == Some(&b'!') {
+        return Some(0);
+    }
+    let mark = memchr::memrchr(b'!', text)?;
+    let glued = mark > 0 && text[mark - 1] == b')' && given(&text[mark + 1..]) != Given::Garbage;
+    glued.then_some(mark)
+}
+
+/// Where a header begins in the middle of a line that is no object: the telegram before it was cut
+/// off without a line end. A header is told from a stray `/` by the manufacturer's letters.
+fn header_within(text: &[u8]) -> Option<usize> {
+    if text.first() == Some(&b'/') {
+        return Some(0);
+    }
+    let letters = |at: usize| {
+        text.get(at + 1..=at + 2)
+            .is_some_and(|id| id.iter().all(u8::is_ascii_alphabetic))
+    };
+    memchr::memchr_iter(b'/', text).find(|&at| letters(at) && text[at - 1] != b'/')
+}
+
+fn given(text: &[u8]) -> Given {
+    let text = text.trim_ascii_end();
+    if text.is_empty() {
+        return Given::Nothing;
+    }
+    if text.len() > 4 {
+        return Given::Garbage;
+    }
+    let mut value = 0;
+    for &digit in text {
+        match (digit as char).to_digit(16) {
+            Some(nibble) => value = value << 4 | nibble as u16,
+            None => return Given::Garbage,
+        }
+    }
+    Given::Crc(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{format, string::String, vec, vec::Vec};
+
+    use super::*;
+
+    /// Everything that a framer finds in `input`, fed in pieces of `piece` bytes, one line each.
+    fn found_in_pieces(input: &[u8], piece: usize) -> Vec<String> {
+        let mut framer = Framer::new();
+        let mut found = vec![];
+        for mut bytes in input.chunks(piece) {
+            while let Some(event) = framer.next(&mut bytes) {
+                found.push(show(event));
+            }
+            assert!(bytes.is_empty());
+        }
+        while let Some(event) = framer.silence() {
+            found.push(show(event));
+        }
+        found
+    }
+
+    fn found(input: &[u8]) -> Vec<String> {
+        found_in_pieces(input, input.len().max(1))
+    }
+
+    fn show(event: Event<'_>) -> String {
+        match event {
+            Event::Start(header) => format!("start {}", header.escape_ascii()),
+            Event::Line(line) if line.len() > 60 => format!("line of {}", line.len()),
+            Event::Line(line) => format!("line {}", line.escape_ascii()),
+            Event::End(End {
+                given: Given::Crc(given),
+                computed,
+                ..
+            }) => {
+                format!(
+                    "end {given:04X} {}",
+                    if given == computed { "ok" } else { "bad" }
+                )
+            }
+            Event::End(end) => format!("end {:?}", end.given),
+            Event::Dropped(Dropped { reason, bytes }) => format!("{reason:?} after {bytes}"),
+        }
+    }
+
+    /// A telegram with its right CRC behind it.
+    fn telegram(body: &str) -> Vec<u8> {
+        let mut crc = Running::new(Rule::of_header(&body.as_bytes()[1..]));
+        crc.update(body.as_bytes());
+        format!("{body}{:04X}\r\n", crc.value()).into_bytes()
+    }
+
+    const SMALL: &str = "/ABC5x\r\n\r\n1-0:1.8.1(1*kWh)\r\n!";
+
+    #[test]
+    fn a_telegram_is_its_header_its_lines_and_its_end() {
+        let expected = [
+            "start ABC5x",
+            "line ",
+            "line 1-0:1.8.1(1*kWh)",
+            "end 59E6 ok",
+        ];
+        assert_eq!(found(&telegram(SMALL)), expected);
+    }
+
+    #[test]
+    fn every_fragmentation_gives_the_same() {
+        let mut input = b"noise\0/".to_vec();
+        input.extend(telegram(SMALL));
+        input.extend(b"/ABC5x\r\n1-0:1.8.1(0/XYZ5y\r\n0-0:96.13.0(2F)\r\n(1)!\r\n\xff");
+        input.extend([b'x'; 3000]);
+        input.extend(b"/DEF5\r\n!12\r\n");
+        let whole = found(&input);
+        for piece in 1..input.len() {
+            assert_eq!(
+                found_in_pieces(&input, piece),
+                whole,
+                "in pieces of {piece}"
+            );
+        }
+        assert_eq!(whole.len(), 12, "{whole:#?}");
+    }
+
+    #[test]
+    fn the_crc_is_compared_as_a_number() {
+        for end in ["0B9F", "B9F", "0b9f", "b9F"] {
+            let input = format!("/ABC5x\r\n!{end}\r\n");
+            assert!(found(input.as_bytes())[1].starts_with("end 0B9F"), "{end}");
+        }
+        for end in ["12345", "xyz", "12 3"] {
+            let input = format!("/ABC5x\r\n!{end}\r\n");
+            assert_eq!(found(input.as_bytes())[1], "end Garbage", "{end}");
+        }
+        assert_eq!(found(b"/ABC5x\r\n!\r\n")[1], "end Nothing");
+    }
+
+    #[test]
+    fn holley_meters_have_a_slash_in_the_header_and_another_crc() {
+        let input = telegram("/HLY5/D545-METER\r\n\r\n1-0:1.8.1(1*kWh)\r\n!");
+        let found = found(&input);
+        assert_eq!(found[0], "start HLY5/D545-METER");
+        assert!(found[3].ends_with("ok"), "{found:?}");
+    }
+
+    #[test]
+    fn the_last_object_may_be_glued_to_the_end() {
+        let input = telegram("/ABC5x\r\n\r\n1-0:31.7.0(123.1*A)!");
+        assert_eq!(found(&input)[2], "line 1-0:31.7.0(123.1*A)");
+        assert!(found(&input)[3].ends_with("ok"));
+    }
+
+    #[test]
+    fn noise_ahead_may_hold_a_slash_and_need_not_end_its_line() {
+        for noise in [
+            &b"\0\xff\0"[..],
+            b"1/2\0",
+            b"/\x01",
+            b"/a\r\n",
+            b"12345*kWh)\r\n!AB\r\n",
+        ] {
+            let input = [noise, &telegram(SMALL)].concat();
+            let found = found(&input);
+            assert_eq!(
+                found.last().unwrap(),
+                "end 59E6 ok",
+                "{}",
+                noise.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_header_ends_a_cut_off_telegram() {
+        for cut in [
+            "/ABC5x\r\n",
+            "/ABC5x\r\n1-0:1.8.1(0",
+            "/ABC5x\r\n1-0:1.8.1(0*kWh)",
+        ] {
+            let input = [cut.as_bytes(), &telegram(SMALL)].concat();
+            let found = found(&input);
+            let drop = format!("Truncated after {}", cut.len());
+            assert!(found.contains(&drop), "{found:?}");
+            assert_eq!(found.last().unwrap(), "end 59E6 ok", "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn a_slash_within_a_value_is_no_header() {
+        let input = telegram("/ABC5x\r\n0-0:96.1.1(AB/CDE)\r\n0-0:96.1.1(x) // low\r\n!");
+        assert!(found(&input)[3].ends_with("ok"), "{:?}", found(&input));
+    }
+
+    #[test]
+    fn silence_ends_what_was_begun() {
+        assert_eq!(
+            found(b"/ABC5x\r\n1-0:1.8"),
+            ["start ABC5x", "Truncated after 15"]
+        );
+        assert_eq!(found(b"/ABC"), ["Truncated after 4"]);
+        assert_eq!(found(b"noise"), [""; 0]);
+        let end_line_cut = &telegram(SMALL)[..SMALL.len() + 4];
+        assert_eq!(found(end_line_cut).last().unwrap(), "end 59E6 ok");
+    }
+
+    #[test]
+    fn a_line_too_long_costs_its_telegram_and_no_more() {
+        let mut input = b"/ABC5x\r\n0-0:96.13.0(".to_vec();
+        input.extend([b'4'; LINE_MAX]);
+        input.extend(b")\r\n1-0:1.8.1(1)\r\n!\r\n");
+        input.extend(telegram(SMALL));
+        let found = found(&input);
+        assert_eq!(found[1], format!("TooLong after {}", 8 + LINE_MAX));
+        assert_eq!(found.last().unwrap(), "end 59E6 ok");
+    }
+
+    #[test]
+    fn the_longest_legal_line_fits() {
+        let text = format!("/ABC5x\r\n0-0:96.13.0({})\r\n!", "30".repeat(1024));
+        assert_eq!(found(&telegram(&text))[1], "line of 2061");
+    }
+
+    #[test]
+    fn lost_carriage_returns_are_noticed() {
+        let mut framer = Framer::new();
+        let mut input = &b"/ABC5x\n\n1-0:1.8.1(1*kWh)\n!59E6\n"[..];
+        let end = core::iter::from_fn(|| {
+            framer.next(&mut input).map(|event| match event {
+                Event::End(end) => Some(end),
+                _ => None,
+            })
+        });
+        let end = end.flatten().next().unwrap();
+        assert!(!end.crlf);
+    }
+
+    #[test]
+    fn noise_is_counted() {
+        let mut framer = Framer::new();
+        let mut input = &b"12345\r\n/a\r\n/ABC5x\r\n"[..];
+        while framer.next(&mut input).is_some() {}
+        assert_eq!(framer.noise(), 11);
+    }
+}

@@ -1,0 +1,259 @@
+//! The meter's time stamps (`TST`, P1 companion standard 5.0.2 §6.4) to UTC.
+
+use nom::{IResult, Parser, bytes::complete::take, combinator::rest};
+
+/// A point in time: seconds since 1970-01-01T00:00:00Z.
+pub type Utc = u32;
+
+const DAY: u32 = 86_400;
+
+/// What stands in a time stamp's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stamp {
+    /// A point in time.
+    At(Utc),
+    /// The meter's way to say that there is none: an unset clock (`000101000000W`), a channel
+    /// never read (`632525252525W`, DLMS "not specified"), an empty bracket.
+    Unset,
+}
+
+/// Reads `YYMMDDhhmmss` + `S` (daylight saving, UTC+2) or `W` (UTC+1). Without the letter (DSMR
+/// 2.2 and 3.0, Dutch meters only) the stamp is local time, and Europe's rule decides.
+///
+/// `None`: these bytes are no time stamp.
+pub fn tst(bytes: &[u8]) -> Option<Stamp> {
+    if bytes.is_empty() {
+        return Some(Stamp::Unset);
+    }
+    let (_, stamp) = fields(bytes).ok()?;
+    stamp
+}
+
+fn fields(bytes: &[u8]) -> IResult<&[u8], Option<Stamp>> {
+    let (input, digits) = take(12usize).parse(bytes)?;
+    let (input, letter) = rest(input)?;
+    Ok((input, stamp(digits, letter)))
+}
+
+fn stamp(digits: &[u8], letter: &[u8]) -> Option<Stamp> {
+    let mut pairs = [0u32; 6];
+    for (pair, value) in digits.chunks_exact(2).zip(&mut pairs) {
+        *value = u32::from(decimal(pair[0])?) * 10 + u32::from(decimal(pair[1])?);
+    }
+    let [year, month, day, hour, minute, second] = pairs;
+    // 35255255255255255S: the same "not specified", its fields not cut to two digits.
+    if letter.len() > 1 {
+        let unset = digits.starts_with(b"35255") && letter.len() == 6;
+        return unset.then_some(Stamp::Unset);
+    }
+    let known_letter = matches!(letter, b"" | b"S" | b"W");
+    if !known_letter {
+        return None;
+    }
+    // Meters count from 2000 and are younger than that; 63 is 0xFFFF - 2000 cut to two digits, 70
+    // is where clocks begin that were never set.
+    if year == 0 || year >= 63 {
+        return Some(Stamp::Unset);
+    }
+    if !(1..=12).contains(&month)
+        || !(1..=days_in(year, month)).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
+        return None;
+    }
+    let local = days_since_1970(year, month, day) * DAY + hour * 3600 + minute * 60 + second;
+    let summer = match letter {
+        b"S" => true,
+        b"W" => false,
+        _ => european_summer(year, local),
+    };
+    Some(Stamp::At(local - if summer { 7200 } else { 3600 }))
+}
+
+fn decimal(digit: u8) -> Option<u8> {
+    digit.is_ascii_digit().then(|| digit - b'0')
+}
+
+fn days_in(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(4) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to a day of 2000 + `year`; 2000 to 2062 has a leap year every four years.
+fn days_since_1970(year: u32, month: u32, day: u32) -> u32 {
+    const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let leap_days = year.div_ceil(4) + u32::from(year.is_multiple_of(4) && month > 2);
+    10_957 + year * 365 + leap_days + BEFORE[month as usize - 1] + day - 1
+}
+
+/// Whether Central European local time `local` (seconds) is daylight saving time: from the last
+/// Sunday of March, 2:00, to the last Sunday of October, 3:00 (directive 2000/84/EC). The hour that
+/// occurs twice is taken as winter time.
+fn european_summer(year: u32, local: u32) -> bool {
+    let last_sunday = |month| {
+        let last = days_since_1970(year, month, 31);
+        last - (last + 4) % 7
+    };
+    let start = last_sunday(3) * DAY + 2 * 3600;
+    let end = last_sunday(10) * DAY + 2 * 3600;
+    (start..end).contains(&local)
+}
+
+/// The calendar fields of a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calendar {
+    /// Year, 1970 to 2106.
+    pub year: u32,
+    /// Month, 1 to 12.
+    pub month: u32,
+    /// Day of the month, 1 to 31.
+    pub day: u32,
+    /// Hour, 0 to 23.
+    pub hour: u32,
+    /// Minute, 0 to 59.
+    pub minute: u32,
+    /// Second, 0 to 59.
+    pub second: u32,
+}
+
+impl Calendar {
+    /// The calendar fields of `utc`, in UTC.
+    pub fn of(utc: Utc) -> Self {
+        let (mut days, seconds) = (utc / DAY, utc % DAY);
+        // Counted from 1 March 1968, so that the leap day is the last of its four years.
+        days += 671;
+        let four_years = days / 1461;
+        let day_of_four = days % 1461;
+        let year_of_four = (day_of_four / 365).min(3);
+        let day_of_year = day_of_four - year_of_four * 365;
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let (month, next) = match month_from_march {
+            0..=9 => (month_from_march + 3, 0),
+            _ => (month_from_march - 9, 1),
+        };
+        Self {
+            year: 1968 + four_years * 4 + year_of_four + next,
+            month,
+            day,
+            hour: seconds / 3600,
+            minute: seconds / 60 % 60,
+            second: seconds % 60,
+        }
+    }
+
+    /// `2019-08-27T13:55:11Z`.
+    pub fn iso8601(&self) -> [u8; 20] {
+        let mut text = *b"0000-00-00T00:00:00Z";
+        put(&mut text[0..2], self.year / 100);
+        put(&mut text[2..4], self.year % 100);
+        put(&mut text[5..7], self.month);
+        put(&mut text[8..10], self.day);
+        put(&mut text[11..13], self.hour);
+        put(&mut text[14..16], self.minute);
+        put(&mut text[17..19], self.second);
+        text
+    }
+}
+
+fn put(place: &mut [u8], value: u32) {
+    place[0] = b'0' + (value / 10) as u8;
+    place[1] = b'0' + (value % 10) as u8;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn iso(bytes: &[u8]) -> std::string::String {
+        match tst(bytes) {
+            Some(Stamp::At(utc)) => {
+                std::string::String::from_utf8(Calendar::of(utc).iso8601().to_vec()).unwrap()
+            }
+            other => std::format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn summer_and_winter_letters_become_utc() {
+        assert_eq!(tst(b"190827155511S"), Some(Stamp::At(1_566_914_111)));
+        assert_eq!(iso(b"190827155511S"), "2019-08-27T13:55:11Z");
+        assert_eq!(iso(b"010101000000W"), "2000-12-31T23:00:00Z");
+        assert_eq!(iso(b"200229235959W"), "2020-02-29T22:59:59Z");
+        assert_eq!(iso(b"621231235959W"), "2062-12-31T22:59:59Z");
+    }
+
+    #[test]
+    fn the_hour_that_occurs_twice_is_told_apart() {
+        assert_eq!(iso(b"251026025959S"), "2025-10-26T00:59:59Z");
+        assert_eq!(iso(b"251026020000W"), "2025-10-26T01:00:00Z");
+    }
+
+    #[test]
+    fn stamps_without_letter_follow_europes_rule() {
+        assert_eq!(iso(b"121030140000"), "2012-10-30T13:00:00Z");
+        assert_eq!(iso(b"120830140000"), "2012-08-30T12:00:00Z");
+        assert_eq!(iso(b"250330015959"), "2025-03-30T00:59:59Z");
+        assert_eq!(iso(b"250330030000"), "2025-03-30T01:00:00Z");
+        assert_eq!(iso(b"251026015959"), "2025-10-25T23:59:59Z");
+        assert_eq!(iso(b"251026030000"), "2025-10-26T02:00:00Z");
+    }
+
+    #[test]
+    fn placeholders_are_unset() {
+        for unset in [
+            &b"632525252525S"[..],
+            b"632525252525W",
+            b"35255255255255255S",
+            b"000101000000W",
+            b"000101000001W",
+            b"700101010000W",
+            b"",
+        ] {
+            assert_eq!(tst(unset), Some(Stamp::Unset), "{}", unset.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_stamp() {
+        for odd in [
+            &b"19082715551"[..],
+            b"190827155511X",
+            b"191327155511S",
+            b"190832155511S",
+            b"190229155511W",
+            b"190827245511S",
+            b"190827156011S",
+            b"190827155560S",
+            b"19082715551S",
+            b"07EA080B0208151900007880",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xffS",
+        ] {
+            assert_eq!(tst(odd), None, "{}", odd.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn every_day_of_the_century_goes_there_and_back() {
+        let mut expected = days_since_1970(1, 1, 1);
+        for year in 1..=62 {
+            for month in 1..=12 {
+                for day in 1..=days_in(year, month) {
+                    assert_eq!(days_since_1970(year, month, day), expected);
+                    let calendar = Calendar::of(expected * DAY);
+                    assert_eq!(
+                        (calendar.year, calendar.month, calendar.day),
+                        (2000 + year, month, day)
+                    );
+                    expected += 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Numbers as the meter prints them: fixed-point integers, never floats.
+
+use nom::{
+    IResult, Parser,
+    bytes::complete::tag,
+    character::complete::{digit0, digit1, one_of, space0},
+    combinator::{opt, rest},
+    sequence::preceded,
+};
+
+/// The most digits a number may have: what surely fits 64 bits.
+const DIGITS_MAX: usize = 18;
+
+/// A decimal number: `mantissa` / 10^`decimals`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number {
+    /// All digits as one integer, with the sign.
+    pub mantissa: i64,
+    /// How many of the digits stand behind the point.
+    pub decimals: u8,
+    /// How many stood before it, leading zeros included.
+    pub width: u8,
+}
+
+/// A number with the unit that was printed, which may be empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantity<'a> {
+    /// The number.
+    pub number: Number,
+    /// The unit's characters.
+    pub unit: &'a [u8],
+}
+
+/// Why a value is no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotANumber {
+    /// There are no digits, and maybe a unit (`()`, `(*m3)`): the meter has no value to give.
+    Empty,
+    /// Other characters, or more digits than any meter counts.
+    Malformed,
+}
+
+/// Reads `[blank][sign]digits[.digits][*][unit][blank]`. Belgian meters leave the `*` out, Holley
+/// meters put a blank behind the unit.
+///
+/// # Errors
+/// [`NotANumber`].
+pub fn quantity(text: &[u8]) -> Result<Quantity<'_>, NotANumber> {
+    match fields(text) {
+        Ok((_, (sign, whole, fraction, unit))) => {
+            let fraction = fraction.unwrap_or_default();
+            let unit = unit.trim_ascii();
+            let malformed =
+                whole.len() + fraction.len() > DIGITS_MAX || !unit.iter().all(is_unit_character);
+            if malformed {
+                return Err(NotANumber::Malformed);
+            }
+            let magnitude = mantissa(whole, fraction);
+            Ok(Quantity {
+                number: Number {
+                    mantissa: if sign == Some('-') {
+                        -magnitude
+                    } else {
+                        magnitude
+                    },
+                    decimals: fraction.len() as u8,
+                    width: whole.len() as u8,
+                },
+                unit,
+            })
+        }
+        Err(_) if matches!(text.trim_ascii(), [] | [b'*', ..]) => Err(NotANumber::Empty),
+        Err(_) => Err(NotANumber::Malformed),
+    }
+}
+
+type Fields<'a> = (Option<char>, &'a [u8], Option<&'a [u8]>, &'a [u8]);
+
+fn fields(input: &[u8]) -> IResult<&[u8], Fields<'_>> {
+    let (input, _) = space0(input)?;
+    let (input, sign) = opt(one_of("+-")).parse(input)?;
+    let (input, whole) = digit1(input)?;
+    let (input, fraction) = opt(preceded(tag("."), digit0)).parse(input)?;
+    let (input, _) = opt(tag("*")).parse(input)?;
+    let (input, unit) = rest(input)?;
+    Ok((input, (sign, whole, fraction, unit)))
+}
+
+fn is_unit_character(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+/// The digits as one integer: in 32 bits as long as they fit, which is nearly always and on a
+/// 32-bit core a fraction of the work.
+fn mantissa(whole: &[u8], fraction: &[u8]) -> i64 {
+    let digits = whole.iter().chain(fraction);
+    let value = |digit: &u8| digit.wrapping_sub(b'0');
+    if whole.len() + fraction.len() <= 9 {
+        let small = digits.fold(0u32, |sum, digit| sum * 10 + u32::from(value(digit)));
+        i64::from(small)
+    } else {
+        digits.fold(0i64, |sum, digit| sum * 10 + i64::from(value(digit)))
+    }
+}
+
+impl Number {
+    /// The number times 10^`shift`, exactly: units differ by powers of ten (Wh and kWh), so the
+    /// point moves and the digits stay. `None` when it does not fit.
+    pub fn shifted(self, shift: i8) -> Option<Self> {
+        let decimals = i16::from(self.decimals) - i16::from(shift);
+        if (0..=DIGITS_MAX as i16).contains(&decimals) {
+            return Some(Self {
+                decimals: decimals as u8,
+                ..self
+            });
+        }
+        let grown = 10i64.checked_pow(u32::from(decimals.unsigned_abs()))?;
+        let mantissa = self.mantissa.checked_mul(grown)?;
+        (decimals < 0).then_some(Self {
+            mantissa,
+            decimals: 0,
+            ..self
+        })
+    }
+
+    /// Writes the number without leading zeros, all its decimals kept: `57.460`, `-0.065`, `2`.
+    /// Returns the written part of `buffer`.
+    pub fn format(self, buffer: &mut [u8; FORMATTED_MAX]) -> &[u8] {
+        self.format_padded(1, buffer)
+    }
+
+    /// As [`format`](Self::format), with the leading zeros as sent: `000057.460`.
+    pub fn format_as_sent(self, buffer: &mut [u8; FORMATTED_MAX]) -> &[u8] {
+        self.format_padded(usize::from(self.width), buffer)
+    }
+
+    fn format_padded(self, width: usize, buffer: &mut [u8; FORMATTED_MAX]) -> &[u8] {
+        let decimals = usize::from(self.decimals).min(DIGITS_MAX);
+        let least = decimals + width.clamp(1, DIGITS_MAX);
+        let mut magnitude = self.mantissa.unsigned_abs();
+        let mut at = buffer.len();
+        let mut written = 0;
+        while written < least || magnitude > 0 {
+            if written == decimals && decimals > 0 {
+                at -= 1;
+                buffer[at] = b'.';
+            }
+            at -= 1;
+            // As long as they fit, 32-bit digits: a 64-bit division is slow on a 32-bit core.
+            let digit = if let Ok(small) = u32::try_from(magnitude) {
+                magnitude = u64::from(small / 10);
+                small % 10
+            } else {
+                let digit = magnitude % 10;
+                magnitude /= 10;
+                digit as u32
+            };
+            buffer[at] = b'0' + digit as u8;
+            written += 1;
+        }
+        if self.mantissa < 0 {
+            at -= 1;
+            buffer[at] = b'-';
+        }
+        &buffer[at..]
+    }
+}
+
+/// Room for any formatted number: sign, leading zeros, digits, point.
+pub const FORMATTED_MAX: usize = 2 * DIGITS_MAX + 4;
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+
+    use super::*;
+
+    fn read(text: &str) -> (i64, u8, &str) {
+        let quantity = quantity(text.as_bytes()).unwrap_or_else(|e| panic!("{text:?}: {e:?}"));
+        let unit = core::str::from_utf8(quantity.unit).unwrap();
+        (quantity.number.mantissa, quantity.number.decimals, unit)
+    }
+
+    #[test]
+    fn numbers_keep_their_decimals() {
+        assert_eq!(read("000057.460*kWh"), (57_460, 3, "kWh"));
+        assert_eq!(read("001*A"), (1, 0, "A"));
+        assert_eq!(read("00008"), (8, 0, ""));
+        assert_eq!(read("0.48*A"), (48, 2, "A"));
+        assert_eq!(read("-063*A"), (-63, 0, "A"));
+        assert_eq!(read("-0.123"), (-123, 3, ""));
+        assert_eq!(read(" 12.5*V"), (125, 1, "V"));
+        assert_eq!(
+            read("99999999.9999999*kWh"),
+            (999_999_999_999_999, 7, "kWh")
+        );
+        assert_eq!(read("230.*V"), (230, 0, "V"));
+    }
+
+    #[test]
+    fn odd_units_are_read() {
+        assert_eq!(read("000123.456kWh"), (123_456, 3, "kWh"));
+        assert_eq!(read("000123.45*kWh "), (12_345, 2, "kWh"));
+        assert_eq!(read("00304.089*m3"), (304_089, 3, "m3"));
+    }
+
+    #[test]
+    fn nothing_is_not_zero() {
+        for text in ["", " ", "*m3", "*"] {
+            assert_eq!(
+                quantity(text.as_bytes()),
+                Err(NotANumber::Empty),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_text_is_no_number() {
+        for text in [
+            "TARIFF 1",
+            "12,5*V",
+            "1.2.3",
+            "ON",
+            "--1",
+            "1.5*k(",
+            "1234567890123456789",
+            "\u{ff}",
+        ] {
+            let found = quantity(text.as_bytes());
+            assert_eq!(found, Err(NotANumber::Malformed), "{text:?}");
+        }
+    }
+
+    fn text(number: Number, as_sent: bool) -> String {
+        let mut buffer = [0; FORMATTED_MAX];
+        let bytes = if as_sent {
+            number.format_as_sent(&mut buffer)
+        } else {
+            number.format(&mut buffer)
+        };
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn formatting_drops_leading_zeros_only() {
+        for (sent, plain) in [
+            ("000057.460", "57.460"),
+            ("00000.000", "0.000"),
+            ("0002", "2"),
+            ("-063", "-63"),
+            ("-0.065", "-0.065"),
+            ("000", "0"),
+            ("99999999.9999999", "99999999.9999999"),
+            ("999999999999999999", "999999999999999999"),
+            ("000000000000000.001", "0.001"),
+        ] {
+            let number = quantity(sent.as_bytes()).unwrap().number;
+            assert_eq!(text(number, false), plain);
+            assert_eq!(text(number, true), sent);
+        }
+    }
+
+    #[test]
+    fn units_shift_the_point_exactly() {
+        let shifted = |sent: &str, by| {
+            let number = quantity(sent.as_bytes()).unwrap().number;
+            number.shifted(by).map(|number| text(number, false))
+        };
+        assert_eq!(shifted("000000123", -3).as_deref(), Some("0.123"));
+        assert_eq!(shifted("0000.236", 3).as_deref(), Some("236"));
+        assert_eq!(shifted("1.5", 3).as_deref(), Some("1500"));
+        assert_eq!(shifted("-2", 3).as_deref(), Some("-2000"));
+        assert_eq!(shifted("999999999999999999", 3), None);
+        assert_eq!(shifted("0.00000000000000001", -3), None);
+    }
+}

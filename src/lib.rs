@@ -1,2 +1,4 @@
 //! P1 reader firmware.
 #![no_std]
+
+pub mod metric;

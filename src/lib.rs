@@ -4,5 +4,6 @@
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+pub mod metric;
 pub mod p1;
 pub mod soc;

@@ -1,0 +1,718 @@
+//! What the meter's OBIS ids mean: the compiled `metrics.toml` behind documented types.
+//!
+//! A line of a telegram is looked up by its id with [`find`], which is all that most lines need;
+//! [`select`] then tells apart the rows of an id that means several things, by national variant,
+//! M-Bus device and unit.
+
+mod raw {
+    include!(concat!(env!("OUT_DIR"), "/metrics.rs"));
+}
+
+/// An OBIS id without its F group, `A-B:C.D.E` (IEC 62056-6-1), packed into 32 bits.
+///
+/// A has 4 bits and B has 4, since meters use no more of them; the ids are ordered by their groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Obis(u32);
+
+impl Obis {
+    /// B of a row that holds for each M-Bus channel, `n` in text.
+    const ANY_CHANNEL: u8 = 15;
+
+    /// The id `a-b:c.d.e`; `None` when `a` is above 15 or `b` above 14.
+    #[inline]
+    pub const fn new(a: u8, b: u8, c: u8, d: u8, e: u8) -> Option<Self> {
+        if a > 15 || b >= Self::ANY_CHANNEL {
+            return None;
+        }
+        Some(Self(Self::pack(a, b, c, d, e)))
+    }
+
+    /// The id `0-n:c.d.e`, which stands for every M-Bus channel.
+    #[inline]
+    pub const fn any_channel(c: u8, d: u8, e: u8) -> Self {
+        Self(Self::pack(0, Self::ANY_CHANNEL, c, d, e))
+    }
+
+    const fn pack(a: u8, b: u8, c: u8, d: u8, e: u8) -> u32 {
+        (a as u32) << 28 | (b as u32) << 24 | (c as u32) << 16 | (d as u32) << 8 | e as u32
+    }
+
+    /// The id that [`Obis::key`] gave.
+    #[inline]
+    pub const fn from_key(key: u32) -> Self {
+        Self(key)
+    }
+
+    /// The packed id: A in bits 31 to 28, B in 27 to 24, then C, D and E with 8 bits each.
+    #[inline]
+    pub const fn key(self) -> u32 {
+        self.0
+    }
+
+    /// Medium: 0 abstract, 1 electricity, 6 heat, 7 gas, 8 water.
+    #[inline]
+    pub const fn a(self) -> u8 {
+        (self.0 >> 28) as u8
+    }
+
+    /// Channel; 15 in a row that holds for each M-Bus channel.
+    #[inline]
+    pub const fn b(self) -> u8 {
+        (self.0 >> 24) as u8 & 0x0f
+    }
+
+    /// Quantity.
+    #[inline]
+    pub const fn c(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// Processing.
+    #[inline]
+    pub const fn d(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// Tariff.
+    #[inline]
+    pub const fn e(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// The M-Bus channel, 1 to 9, that `0-1:…` to `0-9:…` belong to.
+    #[inline]
+    pub const fn channel(self) -> Option<u8> {
+        match (self.a(), self.b()) {
+            (0, channel @ 1..=9) => Some(channel),
+            _ => None,
+        }
+    }
+}
+
+impl ufmt::uDisplay for Obis {
+    fn fmt<W>(&self, f: &mut ufmt::Formatter<'_, W>) -> Result<(), W::Error>
+    where
+        W: ufmt::uWrite + ?Sized,
+    {
+        ufmt::uwrite!(f, "{}-", self.a())?;
+        match self.b() {
+            Self::ANY_CHANNEL => f.write_str("n")?,
+            b => ufmt::uwrite!(f, "{}", b)?,
+        }
+        ufmt::uwrite!(f, ":{}.{}.{}", self.c(), self.d(), self.e())
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+impl core::fmt::Display for Obis {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.b() {
+            Self::ANY_CHANNEL => write!(f, "{}-n:", self.a())?,
+            b => write!(f, "{}-{b}:", self.a())?,
+        }
+        write!(f, "{}.{}.{}", self.c(), self.d(), self.e())
+    }
+}
+
+/// How the brackets after an id are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A decimal number with an optional unit.
+    Number,
+    /// Characters as the meter sends them.
+    Text,
+    /// Characters sent as hex digits; as they are when they are no hex.
+    Hex,
+    /// The version of the P1 standard (1-3:0.2.8, in Belgium 0-0:96.1.4).
+    Version,
+    /// The telegram's time.
+    Clock,
+    /// The type of the device on an M-Bus channel (0-n:24.1.0).
+    Device,
+    /// A time stamp and a number, in either order.
+    Stamped,
+    /// The reading of an M-Bus device in DSMR 2.2 and 3.0 (0-n:24.3.0).
+    Profile,
+    /// A list of bracket groups, kept as it is.
+    Log,
+}
+
+/// A physical quantity's unit without its prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// Watt hour, active energy.
+    Wh,
+    /// Watt, active power.
+    W,
+    /// Reactive energy.
+    Varh,
+    /// Reactive power.
+    Var,
+    /// Volt ampere, apparent power.
+    Va,
+    /// Apparent energy.
+    Vah,
+    /// Volt.
+    V,
+    /// Ampere.
+    A,
+    /// Hertz.
+    Hz,
+    /// Second.
+    S,
+    /// Cubic metre.
+    M3,
+    /// Joule.
+    J,
+}
+
+/// The power of ten before a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefix {
+    /// No prefix.
+    None,
+    /// m, 10^-3.
+    Milli,
+    /// k, 10^3.
+    Kilo,
+    /// M, 10^6.
+    Mega,
+    /// G, 10^9.
+    Giga,
+}
+
+impl Prefix {
+    const fn exponent(self) -> i8 {
+        match self {
+            Self::Milli => -3,
+            Self::None => 0,
+            Self::Kilo => 3,
+            Self::Mega => 6,
+            Self::Giga => 9,
+        }
+    }
+}
+
+/// A unit with its prefix, as in `kWh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unit {
+    /// What is measured.
+    pub base: Base,
+    /// The power of ten.
+    pub prefix: Prefix,
+}
+
+/// Every base with its spellings, in the order of [`Prefix`].
+///
+/// No meter counts in parts of a cubic metre, and a prefix would be cubed too.
+const UNITS: [(Base, [&str; 5]); 12] = [
+    (Base::Wh, ["Wh", "mWh", "kWh", "MWh", "GWh"]),
+    (Base::W, ["W", "mW", "kW", "MW", "GW"]),
+    (Base::Varh, ["varh", "mvarh", "kvarh", "Mvarh", "Gvarh"]),
+    (Base::Var, ["var", "mvar", "kvar", "Mvar", "Gvar"]),
+    (Base::Va, ["VA", "mVA", "kVA", "MVA", "GVA"]),
+    (Base::Vah, ["VAh", "mVAh", "kVAh", "MVAh", "GVAh"]),
+    (Base::V, ["V", "mV", "kV", "MV", "GV"]),
+    (Base::A, ["A", "mA", "kA", "MA", "GA"]),
+    (Base::Hz, ["Hz", "mHz", "kHz", "MHz", "GHz"]),
+    (Base::S, ["s", "ms", "ks", "Ms", "Gs"]),
+    (Base::M3, ["m3", "m3", "m3", "m3", "m3"]),
+    (Base::J, ["J", "mJ", "kJ", "MJ", "GJ"]),
+];
+
+impl Unit {
+    /// Reads the unit that a meter prints after `*`.
+    ///
+    /// Case is ignored, since meters do not agree on `kVArh` and `kvarh`; only `m` and `M` before a
+    /// unit differ. Blanks around it are ignored too. `None` for what is no unit of the table.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = text.trim_ascii();
+        let bare = UNITS
+            .iter()
+            .find(|(_, names)| names[0].as_bytes().eq_ignore_ascii_case(text));
+        if let Some(&(base, _)) = bare {
+            let prefix = Prefix::None;
+            return Some(Self { base, prefix });
+        }
+        let (first, rest) = text.split_first()?;
+        let prefix = match first {
+            b'm' => Prefix::Milli,
+            b'k' | b'K' => Prefix::Kilo,
+            b'M' => Prefix::Mega,
+            b'g' | b'G' => Prefix::Giga,
+            _ => return None,
+        };
+        let &(base, _) = UNITS
+            .iter()
+            .find(|(_, names)| names[0].as_bytes().eq_ignore_ascii_case(rest))?;
+        (base != Base::M3).then_some(Self { base, prefix })
+    }
+
+    /// The canonical spelling, as in `kvarh`.
+    pub const fn as_str(self) -> &'static str {
+        UNITS[self.base as usize].1[self.prefix as usize]
+    }
+
+    /// The power of ten that a value in this unit is multiplied by to be one in `other`: 3 from kW to
+    /// W, -3 from W to kW. `None` when the two measure different things.
+    pub const fn shift_to(self, other: Self) -> Option<i8> {
+        if self.base as u8 != other.base as u8 {
+            return None;
+        }
+        Some(self.prefix.exponent() - other.prefix.exponent())
+    }
+}
+
+/// The kind of device on an M-Bus channel, as far as the table tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// Gas meter.
+    Gas,
+    /// Water meter, also of cold water.
+    Water,
+    /// Meter of warm or hot water.
+    WarmWater,
+    /// Heat meter, at either end of the pipe.
+    Heat,
+    /// Cooling meter.
+    Cold,
+    /// Second electricity meter.
+    Electricity,
+    /// A device that the table has no rows for, as a heat cost allocator: its values are not those
+    /// of any other device.
+    Other,
+}
+
+impl Device {
+    /// The device of an M-Bus device type (EN 13757-3, table 3), as 0-n:24.1.0 gives it.
+    ///
+    /// `None` for 0, which says that the channel has no device or does not know it.
+    pub const fn from_mbus_type(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => return None,
+            2 => Self::Electricity,
+            3 => Self::Gas,
+            // Outlet, inlet, and a combined heat and cooling meter, whose first register is heat.
+            4 | 12 | 13 => Self::Heat,
+            6 | 21 => Self::WarmWater,
+            7 | 22 => Self::Water,
+            10 | 11 => Self::Cold,
+            _ => Self::Other,
+        })
+    }
+
+    /// The name in `metrics.toml` and in topics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gas => "gas",
+            Self::Water => "water",
+            Self::WarmWater => "warm_water",
+            Self::Heat => "heat",
+            Self::Cold => "cold",
+            Self::Electricity => "electricity",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A national variant of the standard that has rows of its own.
+///
+/// A meter of no variant has the rows that hold everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant(u8);
+
+impl Variant {
+    /// The variant with this number, counted from 0 in the table's order.
+    const fn new(number: u8) -> Self {
+        Self(number)
+    }
+
+    /// The variant that a telegram's header line, with or without its `/`, belongs to.
+    pub fn from_header(header: &[u8]) -> Option<Self> {
+        let header = header.strip_prefix(b"/").unwrap_or(header);
+        let found = raw::HEADERS.iter().find(|(h, _)| header.starts_with(h));
+        found.map(|&(_, variant)| variant)
+    }
+
+    /// The variant whose telegrams alone contain this id; a header that tells counts for more.
+    pub fn from_marker(obis: Obis) -> Option<Self> {
+        let found = raw::MARKERS.iter().find(|(key, _)| *key == obis.key());
+        found.map(|&(_, variant)| variant)
+    }
+
+    /// The name in `metrics.toml`, as in `be`.
+    pub fn name(self) -> &'static str {
+        raw::VARIANTS
+            .get(usize::from(self.0))
+            .copied()
+            .unwrap_or("")
+    }
+}
+
+/// A set of variants; the empty one is that of a row that holds everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variants(u8);
+
+impl Variants {
+    /// No variant is named, so all are meant.
+    pub const EVERY: Self = Self(0);
+
+    const fn of(variants: &[Variant]) -> Self {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < variants.len() {
+            bits |= 1 << variants[at].0;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// Whether a row with this set holds for a meter of this variant, or of none.
+    #[inline]
+    pub const fn hold_for(self, variant: Option<Variant>) -> bool {
+        match variant {
+            _ if self.0 == 0 => true,
+            Some(variant) => self.0 >> variant.0 & 1 == 1,
+            None => false,
+        }
+    }
+}
+
+/// A metric's place in an influx line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Influx {
+    /// Not in the line.
+    None,
+    /// A field.
+    Field,
+    /// A tag.
+    Tag,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The id; [`Obis::any_channel`] for a row that holds for each M-Bus channel.
+    pub obis: Obis,
+    /// The name everywhere; its influx column too. ASCII letters, digits and `_`, at most 48.
+    pub name: &'static str,
+    /// How the value is read.
+    pub kind: Kind,
+    /// What the value is converted to; `None` for a value without one.
+    pub unit: Option<Unit>,
+    /// MQTT topic below the root, starting with `/`.
+    pub topic: Option<&'static str>,
+    /// Its place in an influx line.
+    pub influx: Influx,
+    /// Phase 1, 2 or 3 that the metric belongs to alone.
+    pub phase: Option<u8>,
+    /// The device that the row holds for.
+    pub device: Option<Device>,
+    /// The variants that the row holds for.
+    pub variants: Variants,
+}
+
+/// How many rows there are; their indices are 0 to `count() - 1`.
+pub const fn count() -> u16 {
+    raw::KEYS.len() as u16
+}
+
+/// The row with this index.
+#[inline]
+pub fn get(index: u16) -> Option<&'static Metric> {
+    raw::METRICS.get(usize::from(index))
+}
+
+/// What the row with this index means, in English.
+///
+/// An image that never asks does not contain the texts.
+pub fn description(index: u16) -> Option<&'static str> {
+    raw::DESCRIPTIONS.get(usize::from(index)).copied()
+}
+
+/// Index of the first row for this id: of the id itself, or else of its M-Bus channel's `n`.
+#[inline]
+pub fn find(obis: Obis) -> Option<u16> {
+    first_row(obis).or_else(|| {
+        obis.channel()?;
+        first_row(Obis::any_channel(obis.c(), obis.d(), obis.e()))
+    })
+}
+
+// The keys alone are searched: whole words, which the chip can load from flash.
+fn first_row(obis: Obis) -> Option<u16> {
+    let at = raw::KEYS.partition_point(|&key| key < obis.key());
+    (raw::KEYS.get(at) == Some(&obis.key())).then_some(at as u16)
+}
+
+/// The row that a value belongs to, among those of one id, which start at `first`.
+///
+/// Rows are taken in their order, those for some variants before those for all. A row without a
+/// device or without a unit fits each. A value without a unit (`None`) fits each row; one from an
+/// unknown device (`None`) fits rows without a device first, then the first row of any. `None` when
+/// the id means nothing known for this meter.
+pub fn select(
+    first: u16,
+    variant: Option<Variant>,
+    device: Option<Device>,
+    unit: Option<Unit>,
+) -> Option<u16> {
+    let key = raw::KEYS.get(usize::from(first))?;
+    let mut fallback = None;
+    let mut index = first;
+    while raw::KEYS.get(usize::from(index)) == Some(key) {
+        let row = get(index)?;
+        let unit_fits = match (row.unit, unit) {
+            (Some(row), Some(unit)) => row.base == unit.base,
+            _ => true,
+        };
+        if unit_fits && row.variants.hold_for(variant) {
+            match (row.device, device) {
+                (None, _) => return Some(index),
+                (Some(row), Some(device)) if row == device => return Some(index),
+                (Some(_), Some(_)) => {}
+                (Some(_), None) => fallback = fallback.or(Some(index)),
+            }
+        }
+        index += 1;
+    }
+    fallback
+}
+
+/// What the functions above rely on.
+const _CHECKS: () = {
+    let rows = raw::KEYS.len();
+    assert!(rows > 0 && rows < 1024, "a row's index has ten bits");
+    assert!(raw::METRICS.len() == rows && raw::DESCRIPTIONS.len() == rows);
+    assert!(raw::VARIANTS.len() <= 8, "a set of variants has eight bits");
+    let mut at = 0;
+    while at < rows {
+        let row = &raw::METRICS[at];
+        assert!(row.obis.key() == raw::KEYS[at], "rows and keys run in step");
+        assert!(at == 0 || raw::KEYS[at - 1] <= raw::KEYS[at], "sorted");
+        assert!(row.name.len() <= 48, "an influx line has a bound");
+        if let Some(topic) = row.topic {
+            assert!(topic.len() <= 64, "a publish has a bound");
+        }
+        at += 1;
+    }
+    let mut at = 0;
+    while at < UNITS.len() {
+        assert!(UNITS[at].0 as usize == at, "units in the order of Base");
+        at += 1;
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// The good tables' goldens of `tests/tables`, compiled as the table itself is.
+    macro_rules! goldens {
+        ($($case:ident)*) => {
+            $(
+                // A case need not use all that a table can say.
+                #[allow(dead_code)]
+                mod $case {
+                    include!(concat!("../tests/tables/", stringify!($case), "/expected.rs"));
+                }
+            )*
+            const GOLDENS: &[(&str, &[u32], &[Metric], &[(&[u8], Variant)])] = &[
+                $((stringify!($case), &$case::KEYS, &$case::METRICS, &$case::HEADERS)),*
+            ];
+        };
+    }
+
+    goldens! { every_type mbus_devices one_row units_of_one_id variants }
+
+    #[test]
+    fn every_golden_is_compiled() {
+        let entries = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tables"));
+        let mut cases: Vec<_> = entries.unwrap().map(|e| e.unwrap().path()).collect();
+        cases.retain(|case| case.join("expected.rs").exists());
+        cases.sort();
+        let names: Vec<_> = cases.iter().map(|c| c.file_name().unwrap()).collect();
+        let compiled: Vec<_> = GOLDENS.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, compiled);
+    }
+
+    #[test]
+    fn goldens_are_sorted_and_in_step() {
+        for (name, keys, metrics, headers) in GOLDENS {
+            assert!(keys.is_sorted(), "{name}");
+            let rows: Vec<u32> = metrics.iter().map(|m| m.obis.key()).collect();
+            assert_eq!(&rows, keys, "{name}");
+            let lengths = headers.iter().map(|(header, _)| header.len());
+            assert!(lengths.rev().is_sorted(), "{name}");
+        }
+    }
+
+    fn as_ufmt(obis: Obis) -> String {
+        struct Text(String);
+        impl ufmt::uWrite for Text {
+            type Error = core::convert::Infallible;
+            fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
+                self.0.push_str(text);
+                Ok(())
+            }
+        }
+        let mut text = Text(String::new());
+        ufmt::uwrite!(text, "{}", obis).unwrap();
+        text.0
+    }
+
+    #[test]
+    fn an_obis_id_keeps_its_groups() {
+        let obis = Obis::new(1, 0, 99, 97, 255).unwrap();
+        let groups = (obis.a(), obis.b(), obis.c(), obis.d(), obis.e());
+        assert_eq!(groups, (1, 0, 99, 97, 255));
+        assert_eq!(obis.key(), 0x1063_61ff);
+        assert_eq!(Obis::from_key(obis.key()), obis);
+    }
+
+    #[test]
+    fn groups_that_do_not_fit_make_no_id() {
+        assert_eq!(Obis::new(16, 0, 1, 8, 0), None);
+        assert_eq!(Obis::new(0, 15, 1, 8, 0), None);
+        assert!(Obis::new(15, 14, 255, 255, 255).is_some());
+    }
+
+    #[test]
+    fn an_obis_id_is_written_as_meters_do() {
+        for (obis, text) in [
+            (Obis::new(1, 0, 1, 8, 1).unwrap(), "1-0:1.8.1"),
+            (Obis::new(0, 4, 96, 1, 255).unwrap(), "0-4:96.1.255"),
+            (Obis::any_channel(24, 2, 1), "0-n:24.2.1"),
+        ] {
+            assert_eq!(as_ufmt(obis), text);
+            assert_eq!(obis.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn only_mbus_ids_have_a_channel() {
+        let channel = |a, b| Obis::new(a, b, 24, 2, 1).unwrap().channel();
+        assert_eq!(channel(0, 0), None);
+        assert_eq!(channel(0, 1), Some(1));
+        assert_eq!(channel(0, 9), Some(9));
+        assert_eq!(channel(0, 10), None);
+        assert_eq!(channel(1, 1), None);
+        assert_eq!(Obis::any_channel(24, 2, 1).channel(), None);
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_id() {
+        for index in 0..count() {
+            let obis = get(index).unwrap().obis;
+            let first = (0..count()).find(|&i| get(i).unwrap().obis == obis);
+            let channel = Obis::new(0, 7, obis.c(), obis.d(), obis.e()).unwrap();
+            let asked = if obis.b() == 15 { channel } else { obis };
+            assert_eq!(find(asked), first, "{obis}");
+        }
+    }
+
+    #[test]
+    fn unknown_ids_and_indices_find_nothing() {
+        for (a, b, c, d, e) in [
+            (0, 0, 0, 0, 1),
+            (1, 0, 1, 8, 99),
+            (0, 10, 24, 2, 1),
+            (1, 1, 24, 2, 1),
+            (15, 14, 255, 255, 255),
+        ] {
+            assert_eq!(find(Obis::new(a, b, c, d, e).unwrap()), None);
+        }
+        for index in [count(), u16::MAX] {
+            assert_eq!(get(index), None);
+            assert_eq!(description(index), None);
+            assert_eq!(select(index, None, None, None), None);
+        }
+    }
+
+    #[test]
+    fn units_are_read_in_any_spelling_that_meters_have() {
+        for (text, canonical) in [
+            ("kWh", "kWh"),
+            ("kWh ", "kWh"),
+            ("KWH", "kWh"),
+            ("Wh", "Wh"),
+            ("kVArh", "kvarh"),
+            ("kvarh", "kvarh"),
+            ("VArh", "varh"),
+            ("kVAr", "kvar"),
+            ("kVA", "kVA"),
+            ("VA", "VA"),
+            ("kVAh", "kVAh"),
+            ("W", "W"),
+            ("MW", "MW"),
+            ("mW", "mW"),
+            ("kV", "kV"),
+            ("V", "V"),
+            ("mA", "mA"),
+            ("A", "A"),
+            ("kHz", "kHz"),
+            ("s", "s"),
+            ("S", "s"),
+            ("m3", "m3"),
+            ("M3", "m3"),
+            ("MJ", "MJ"),
+            ("GJ", "GJ"),
+        ] {
+            let unit = Unit::parse(text.as_bytes());
+            assert_eq!(unit.map(Unit::as_str), Some(canonical), "{text:?}");
+        }
+        for text in [
+            "", " ", "k", "xW", "km3", "kWhh", "k Wh", "\u{b0}C", "\u{ff}",
+        ] {
+            assert_eq!(Unit::parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn units_of_one_base_are_powers_of_ten_apart() {
+        let unit = |text: &str| Unit::parse(text.as_bytes()).unwrap();
+        for (from, to, shift) in [
+            ("kW", "W", Some(3)),
+            ("W", "kW", Some(-3)),
+            ("mA", "A", Some(-3)),
+            ("MJ", "GJ", Some(-3)),
+            ("GW", "mW", Some(12)),
+            ("m3", "m3", Some(0)),
+            ("kW", "kWh", None),
+            ("kVA", "kvar", None),
+        ] {
+            assert_eq!(unit(from).shift_to(unit(to)), shift, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn mbus_device_types_are_those_of_the_standard() {
+        let names = |name: &str| -> Vec<u8> {
+            let named = |&code: &u8| Device::from_mbus_type(code).is_some_and(|d| d.name() == name);
+            (0..=255).filter(named).collect()
+        };
+        assert_eq!(names("electricity"), [2]);
+        assert_eq!(names("gas"), [3]);
+        assert_eq!(names("heat"), [4, 12, 13]);
+        assert_eq!(names("warm_water"), [6, 21]);
+        assert_eq!(names("water"), [7, 22]);
+        assert_eq!(names("cold"), [10, 11]);
+        assert_eq!(Device::from_mbus_type(0), None);
+        assert_eq!(Device::from_mbus_type(8), Some(Device::Other));
+    }
+
+    #[test]
+    fn a_set_of_variants_holds_for_its_own() {
+        let (be, lu) = (Variant::new(0), Variant::new(7));
+        assert!(Variants::EVERY.hold_for(None) && Variants::EVERY.hold_for(Some(be)));
+        let set = Variants::of(&[lu]);
+        assert!(set.hold_for(Some(lu)));
+        assert!(!set.hold_for(Some(be)) && !set.hold_for(None));
+        assert!(Variants::of(&[be, lu]).hold_for(Some(be)));
+    }
+}

@@ -6,4 +6,8 @@ extern crate std;
 
 pub mod metric;
 pub mod p1;
+pub mod publish;
+pub mod reading;
+pub mod receiver;
+pub mod settings;
 pub mod soc;

@@ -7,23 +7,41 @@ pub type Utc = u32;
 
 const DAY: u32 = 86_400;
 
+/// The letter behind a time stamp's digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Letter {
+    /// `S`: daylight saving time, UTC+2.
+    Summer,
+    /// `W`: standard time, UTC+1. Swedish and Finnish meters keep it all year.
+    Winter,
+    /// None: local time.
+    Missing,
+}
+
 /// What stands in a time stamp's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stamp {
-    /// A point in time.
-    At(Utc),
+    /// A point in time, and how it was marked.
+    At(Utc, Letter),
     /// The meter's way to say that there is none: an unset clock (`000101000000W`), a channel
     /// never read (`632525252525W`, DLMS "not specified"), an empty bracket.
     Unset,
 }
 
 /// Reads `YYMMDDhhmmss` + `S` (daylight saving, UTC+2) or `W` (UTC+1). Without the letter (DSMR
-/// 2.2 and 3.0, Dutch meters only) the stamp is local time, and Europe's rule decides.
+/// 2.2 and 3.0, Dutch meters only) the stamp is local time, and Europe's rule decides. Pre-DSMR
+/// meters write `YY-MM-DD hh:mm:ss`.
 ///
 /// `None`: these bytes are no time stamp.
 pub fn tst(bytes: &[u8]) -> Option<Stamp> {
     if bytes.is_empty() {
         return Some(Stamp::Unset);
+    }
+    if let [y0, y1, b'-', m0, m1, b'-', d0, d1, b' ', time @ ..] = bytes
+        && let [h0, h1, b':', n0, n1, b':', s0, s1] = time
+    {
+        let digits = [*y0, *y1, *m0, *m1, *d0, *d1, *h0, *h1, *n0, *n1, *s0, *s1];
+        return stamp(&digits, b"");
     }
     let (_, stamp) = fields(bytes).ok()?;
     stamp
@@ -46,10 +64,12 @@ fn stamp(digits: &[u8], letter: &[u8]) -> Option<Stamp> {
         let unset = digits.starts_with(b"35255") && letter.len() == 6;
         return unset.then_some(Stamp::Unset);
     }
-    let known_letter = matches!(letter, b"" | b"S" | b"W");
-    if !known_letter {
-        return None;
-    }
+    let letter = match letter {
+        b"S" => Letter::Summer,
+        b"W" => Letter::Winter,
+        b"" => Letter::Missing,
+        _ => return None,
+    };
     // Meters count from 2000 and are younger than that; 63 is 0xFFFF - 2000 cut to two digits, 70
     // is where clocks begin that were never set.
     if year == 0 || year >= 63 {
@@ -65,11 +85,12 @@ fn stamp(digits: &[u8], letter: &[u8]) -> Option<Stamp> {
     }
     let local = days_since_1970(year, month, day) * DAY + hour * 3600 + minute * 60 + second;
     let summer = match letter {
-        b"S" => true,
-        b"W" => false,
-        _ => european_summer(year, local),
+        Letter::Summer => true,
+        Letter::Winter => false,
+        Letter::Missing => european_summer(year, local),
     };
-    Some(Stamp::At(local - if summer { 7200 } else { 3600 }))
+    let utc = local - if summer { 7200 } else { 3600 };
+    Some(Stamp::At(utc, letter))
 }
 
 fn decimal(digit: u8) -> Option<u8> {
@@ -103,6 +124,20 @@ fn european_summer(year: u32, local: u32) -> bool {
     let start = last_sunday(3) * DAY + 2 * 3600;
     let end = last_sunday(10) * DAY + 2 * 3600;
     (start..end).contains(&local)
+}
+
+/// The calendar fields that a meter shows at `utc`, when it marks its stamps with `letter`.
+pub fn local(utc: Utc, letter: Letter) -> Calendar {
+    let standard = utc + 3600;
+    let summer = match letter {
+        Letter::Summer => true,
+        Letter::Winter => false,
+        Letter::Missing => {
+            let year = Calendar::of(standard).year.saturating_sub(2000);
+            european_summer(year, standard)
+        }
+    };
+    Calendar::of(if summer { standard + 3600 } else { standard })
 }
 
 /// The calendar fields of a point in time.
@@ -148,6 +183,23 @@ impl Calendar {
         }
     }
 
+    /// `YYMMDDhhmmss`, as meters write it.
+    pub fn compact(&self) -> [u8; 12] {
+        let mut text = [0; 12];
+        let fields = [
+            self.year % 100,
+            self.month,
+            self.day,
+            self.hour,
+            self.minute,
+            self.second,
+        ];
+        for (place, field) in text.chunks_exact_mut(2).zip(fields) {
+            put(place, field);
+        }
+        text
+    }
+
     /// `2019-08-27T13:55:11Z`.
     pub fn iso8601(&self) -> [u8; 20] {
         let mut text = *b"0000-00-00T00:00:00Z";
@@ -173,7 +225,7 @@ mod tests {
 
     fn iso(bytes: &[u8]) -> std::string::String {
         match tst(bytes) {
-            Some(Stamp::At(utc)) => {
+            Some(Stamp::At(utc, _)) => {
                 std::string::String::from_utf8(Calendar::of(utc).iso8601().to_vec()).unwrap()
             }
             other => std::format!("{other:?}"),
@@ -182,7 +234,11 @@ mod tests {
 
     #[test]
     fn summer_and_winter_letters_become_utc() {
-        assert_eq!(tst(b"190827155511S"), Some(Stamp::At(1_566_914_111)));
+        assert_eq!(
+            tst(b"190827155511S"),
+            Some(Stamp::At(1_566_914_111, Letter::Summer))
+        );
+        assert_eq!(iso(b"19-01-01 01:00:00"), "2019-01-01T00:00:00Z");
         assert_eq!(iso(b"190827155511S"), "2019-08-27T13:55:11Z");
         assert_eq!(iso(b"010101000000W"), "2000-12-31T23:00:00Z");
         assert_eq!(iso(b"200229235959W"), "2020-02-29T22:59:59Z");
@@ -203,6 +259,23 @@ mod tests {
         assert_eq!(iso(b"250330030000"), "2025-03-30T01:00:00Z");
         assert_eq!(iso(b"251026015959"), "2025-10-25T23:59:59Z");
         assert_eq!(iso(b"251026030000"), "2025-10-26T02:00:00Z");
+    }
+
+    #[test]
+    fn stamps_can_be_written_as_the_meter_did() {
+        for sent in [
+            &b"190827155511S"[..],
+            b"190127155511W",
+            b"121030140000",
+            b"120830140000",
+            b"250330030000",
+            b"251026030000",
+        ] {
+            let Some(Stamp::At(utc, letter)) = tst(sent) else {
+                panic!("no stamp");
+            };
+            assert_eq!(local(utc, letter).compact(), sent[..12]);
+        }
     }
 
     #[test]

@@ -1,1 +1,3 @@
 //! A PC or Raspberry Pi with a P1 cable, and everybody's first try.
+
+pub mod decode;

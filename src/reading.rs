@@ -1,0 +1,657 @@
+//! The typed values of one telegram, staged line by line until the telegram is proved.
+
+use core::mem;
+
+use crate::{
+    metric::{self, Device, Kind, Metric, Unit, Variant},
+    p1::{
+        line::{Groups, Line, Oddity},
+        obis::Obis,
+        timestamp::{Letter, Stamp, Utc, tst},
+        value::{NotANumber, Number, Quantity, quantity},
+    },
+};
+
+/// Values of one telegram; the longest known (Lithuania) has 78 objects.
+pub const VALUES_MAX: usize = 96;
+
+/// Bytes of text in one telegram: a message of 1024 characters (P1 companion standard 5.0.2
+/// §6.12), beside it ids and a failure log of ten entries.
+pub const TEXT_MAX: usize = 1536;
+
+/// Time stamps in one telegram; a pre-DSMR meter sends a day of hourly gas readings.
+const STAMPS_MAX: usize = 32;
+
+/// M-Bus channels, 1 to 9.
+const CHANNELS: usize = 9;
+
+/// Why a line, or the value in it, was not taken. The telegram goes on without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// The line follows no grammar.
+    Malformed,
+    /// No row of `metrics.toml` has this OBIS id.
+    UnknownObis,
+    /// The meter says that it has no value: an empty bracket, an unset time stamp.
+    NoValue,
+    /// A number was expected and other characters came.
+    NotANumber,
+    /// A unit that no row for this id can be converted from.
+    Unit,
+    /// A time stamp was expected and other characters came.
+    Timestamp,
+    /// The reading is full: [`VALUES_MAX`], [`TEXT_MAX`].
+    NoRoom,
+}
+
+impl Skip {
+    /// Every reason, in the order of [`Skip::index`].
+    pub const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::UnknownObis,
+        Self::NoValue,
+        Self::NotANumber,
+        Self::Unit,
+        Self::Timestamp,
+        Self::NoRoom,
+    ];
+
+    /// The reason's name, as shown and published.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownObis => "unknown_obis",
+            Self::NoValue => "no_value",
+            Self::NotANumber => "not_a_number",
+            Self::Unit => "unit",
+            Self::Timestamp => "timestamp",
+            Self::NoRoom => "no_room",
+        }
+    }
+
+    /// The reason's place in a table of counters.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A meter's time stamp: the point in time, and how the meter wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// The point in time.
+    pub utc: Utc,
+    /// The letter behind the digits.
+    pub letter: Letter,
+}
+
+/// What was read from an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// A number, in the unit of the metric's row.
+    Number {
+        /// Converted to the row's unit, all decimals kept.
+        number: Number,
+        /// As printed.
+        sent: Number,
+        /// The unit that was printed; the row's where none was.
+        unit: Option<Unit>,
+    },
+    /// Characters: those of a hex text decoded, others as sent.
+    Text(&'a [u8]),
+    /// A list of bracketed groups, as sent.
+    Log(Groups<'a>),
+}
+
+/// One value of a reading.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'a> {
+    /// The row it belongs to.
+    pub metric: &'static Metric,
+    /// That row's number in the table.
+    pub index: u16,
+    /// The OBIS id as sent.
+    pub obis: Obis,
+    /// The value.
+    pub content: Content<'a>,
+    /// When it was taken, where the object says so.
+    pub at: Option<At>,
+    /// Of several that feed one metric (M-Bus channels, a history), this is the newest.
+    pub newest: bool,
+}
+
+/// Where text lies in the arena.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u16,
+    len: u16,
+}
+
+impl Span {
+    const EMPTY: Self = Self { start: 0, len: 0 };
+
+    /// Texts share the number's place in a slot.
+    fn packed(self) -> i64 {
+        i64::from(self.start) << 16 | i64::from(self.len)
+    }
+
+    fn unpacked(packed: i64) -> Self {
+        Self {
+            start: (packed >> 16) as u16,
+            len: packed as u16,
+        }
+    }
+}
+
+/// A value as it is kept: 16 bytes, of which a reading holds two times [`VALUES_MAX`].
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// The number's digits, or a [`Span`].
+    mantissa: i64,
+    /// The first row of the id at first, the fitting one after [`Reading::settle`].
+    metric: u16,
+    channel: u8,
+    /// Index into the stamps, or [`NO_STAMP`].
+    stamp: u8,
+    decimals: u8,
+    width: u8,
+    unit: Option<Unit>,
+}
+
+const _: () = assert!(mem::size_of::<Slot>() == 16);
+
+const NO_STAMP: u8 = u8::MAX;
+
+/// A DSMR 2.2 reading whose number stands on the next line.
+#[derive(Debug, Clone, Copy)]
+struct OpenProfile {
+    metric: u16,
+    channel: u8,
+    at: At,
+    unit: Option<Unit>,
+}
+
+/// The values of one telegram.
+///
+/// [`begin`](Self::begin), [`line`](Self::line) for each line, then [`settle`](Self::settle).
+/// RAM: 3.4 kB.
+pub struct Reading {
+    values: heapless::Vec<Slot, VALUES_MAX>,
+    stamps: heapless::Vec<At, STAMPS_MAX>,
+    text: heapless::Vec<u8, TEXT_MAX>,
+    header: Span,
+    version: Option<Span>,
+    clock: Option<At>,
+    variant: Option<Variant>,
+    devices: [Option<Device>; CHANNELS],
+    newest: [Option<u8>; Device::COUNT],
+    open: Option<OpenProfile>,
+    dated: bool,
+    balanced: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reading {
+    /// An empty reading.
+    pub const fn new() -> Self {
+        Self {
+            values: heapless::Vec::new(),
+            stamps: heapless::Vec::new(),
+            text: heapless::Vec::new(),
+            header: Span::EMPTY,
+            version: None,
+            clock: None,
+            variant: None,
+            devices: [None; CHANNELS],
+            newest: [None; Device::COUNT],
+            open: None,
+            dated: false,
+            balanced: true,
+        }
+    }
+
+    /// Forgets everything and starts over with a telegram's header (without the `/`).
+    pub fn begin(&mut self, header: &[u8]) {
+        self.values.clear();
+        self.stamps.clear();
+        self.text.clear();
+        self.version = None;
+        self.clock = None;
+        self.variant = Variant::from_header(header);
+        self.devices = [None; CHANNELS];
+        self.newest = [None; Device::COUNT];
+        self.open = None;
+        self.dated = false;
+        self.balanced = true;
+        self.header = self.store(header).unwrap_or(Span::EMPTY);
+    }
+
+    /// Takes one line in, without its line end.
+    ///
+    /// # Errors
+    /// The line yields no value, and why. Everything else of the telegram is unharmed.
+    pub fn line(&mut self, text: &[u8]) -> Result<(), Skip> {
+        match Line::parse(text) {
+            Line::Object(obis, groups) => self.object(obis, groups),
+            Line::Continuation(groups) => self.continuation(groups),
+            Line::Blank => Ok(()),
+            Line::Odd(oddity) => {
+                self.balanced &= oddity != Oddity::Unbalanced;
+                Err(Skip::Malformed)
+            }
+        }
+    }
+
+    fn object(&mut self, obis: Obis, groups: Groups<'_>) -> Result<(), Skip> {
+        self.open = None;
+        if self.variant.is_none() {
+            self.variant = Variant::from_marker(obis);
+        }
+        let metric = metric::find(obis).ok_or(Skip::UnknownObis)?;
+        let kind = metric::get(metric).ok_or(Skip::UnknownObis)?.kind;
+        let channel = obis.channel().unwrap_or(0);
+        match kind {
+            Kind::Number => {
+                let number = self.number(metric, first(groups))?;
+                self.push(metric, channel, number, None)
+            }
+            Kind::Stamped => self.stamped(metric, channel, groups),
+            Kind::Profile => self.profile(metric, channel, groups),
+            Kind::Device => self.read_device(metric, channel, first(groups)),
+            Kind::Clock => self.read_clock(metric, first(groups)),
+            Kind::Version => {
+                self.dated = true;
+                let span = self.hex(first(groups))?;
+                self.version = Some(span);
+                self.push_text(metric, channel, span)
+            }
+            Kind::Hex => {
+                let span = self.hex(first(groups))?;
+                self.push_text(metric, channel, span)
+            }
+            Kind::Text => {
+                let span = self.store(first(groups))?;
+                self.push_text(metric, channel, span)
+            }
+            Kind::Log => {
+                let span = self.store(groups.raw())?;
+                self.push_text(metric, channel, span)
+            }
+        }
+    }
+
+    /// A number with the unit it was printed with. Of a list in one bracket (eMUCS 2.1 writes
+    /// `30.0*A,-65.0*A`) the first counts; of words (Hungarian Wasion meters write `TARIFF 1`) the
+    /// last.
+    fn number(&self, metric: u16, text: &[u8]) -> Result<(Number, Option<Unit>), Skip> {
+        let found = quantity(text).or_else(|error| {
+            let worded = text.first().is_some_and(u8::is_ascii_alphabetic);
+            let separator = if worded { b' ' } else { b',' };
+            let mut parts = text.split(|byte| *byte == separator);
+            let part = if worded {
+                parts.next_back()
+            } else {
+                parts.next()
+            };
+            quantity(part.ok_or(error)?)
+        });
+        self.in_unit(metric, found?)
+    }
+
+    fn in_unit(&self, metric: u16, found: Quantity<'_>) -> Result<(Number, Option<Unit>), Skip> {
+        if found.unit.is_empty() {
+            return Ok((found.number, None));
+        }
+        let unit = Unit::parse(found.unit).ok_or(Skip::Unit)?;
+        metric::select(metric, None, None, Some(unit)).ok_or(Skip::Unit)?;
+        Ok((found.number, Some(unit)))
+    }
+
+    /// Time stamp and number in either order: the Iskra meters of Wallonia and pre-DSMR meters put
+    /// the number first.
+    fn stamped(&mut self, metric: u16, channel: u8, groups: Groups<'_>) -> Result<(), Skip> {
+        let mut at = None;
+        let mut found = Err(NotANumber::Empty);
+        for group in groups {
+            match tst(group) {
+                Some(stamp) if at.is_none() && !group.is_empty() => at = Some(stamp),
+                _ => found = quantity(group),
+            }
+        }
+        let found = found?;
+        match at.ok_or(Skip::Timestamp)? {
+            Stamp::Unset => Err(Skip::NoValue),
+            Stamp::At(utc, letter) => {
+                let number = self.in_unit(metric, found)?;
+                self.push(metric, channel, number, Some(At { utc, letter }))
+            }
+        }
+    }
+
+    /// `(stamp)(status)(period)(channels)(id)(unit)`, and the number behind it or on a line of its
+    /// own (DSMR P1 2.2 §5.3).
+    fn profile(&mut self, metric: u16, channel: u8, mut groups: Groups<'_>) -> Result<(), Skip> {
+        let at = match groups.next().and_then(tst).ok_or(Skip::Timestamp)? {
+            Stamp::At(utc, letter) => At { utc, letter },
+            Stamp::Unset => return Err(Skip::NoValue),
+        };
+        let unit = groups.nth(4).ok_or(Skip::Malformed)?;
+        let unit = match unit.trim_ascii() {
+            [] => None,
+            text => Some(Unit::parse(text).ok_or(Skip::Unit)?),
+        };
+        let open = OpenProfile {
+            metric,
+            channel,
+            at,
+            unit,
+        };
+        match groups.next() {
+            Some(text) => self.fill(open, text),
+            None => {
+                self.open = Some(open);
+                Ok(())
+            }
+        }
+    }
+
+    fn continuation(&mut self, groups: Groups<'_>) -> Result<(), Skip> {
+        let open = self.open.take().ok_or(Skip::Malformed)?;
+        self.fill(open, first(groups))
+    }
+
+    fn fill(&mut self, open: OpenProfile, text: &[u8]) -> Result<(), Skip> {
+        let (number, unit) = self.number(open.metric, text)?;
+        let value = (number, unit.or(open.unit));
+        self.push(open.metric, open.channel, value, Some(open.at))
+    }
+
+    fn read_device(&mut self, metric: u16, channel: u8, text: &[u8]) -> Result<(), Skip> {
+        let value = self.number(metric, text)?;
+        let kind = u8::try_from(value.0.mantissa).ok();
+        if let Some(place) = self.devices.get_mut(usize::from(channel).wrapping_sub(1)) {
+            *place = kind.and_then(Device::from_mbus_type);
+        }
+        self.push(metric, channel, value, None)
+    }
+
+    fn read_clock(&mut self, metric: u16, text: &[u8]) -> Result<(), Skip> {
+        self.dated = true;
+        match tst(text).ok_or(Skip::Timestamp)? {
+            Stamp::Unset => Err(Skip::NoValue),
+            Stamp::At(utc, letter) => {
+                let at = At { utc, letter };
+                self.clock.get_or_insert(at);
+                let span = self.store(text)?;
+                self.push_slot(metric, 0, span.packed(), Some(at))
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        metric: u16,
+        channel: u8,
+        (number, unit): (Number, Option<Unit>),
+        at: Option<At>,
+    ) -> Result<(), Skip> {
+        self.push_slot(metric, channel, number.mantissa, at)?;
+        if let Some(slot) = self.values.last_mut() {
+            slot.decimals = number.decimals;
+            slot.width = number.width;
+            slot.unit = unit;
+        }
+        Ok(())
+    }
+
+    fn push_text(&mut self, metric: u16, channel: u8, span: Span) -> Result<(), Skip> {
+        self.push_slot(metric, channel, span.packed(), None)
+    }
+
+    fn push_slot(
+        &mut self,
+        metric: u16,
+        channel: u8,
+        mantissa: i64,
+        at: Option<At>,
+    ) -> Result<(), Skip> {
+        let stamp = match at {
+            None => NO_STAMP,
+            Some(at) => {
+                self.stamps.push(at).map_err(|_| Skip::NoRoom)?;
+                self.stamps.len() as u8 - 1
+            }
+        };
+        let slot = Slot {
+            mantissa,
+            metric,
+            channel,
+            stamp,
+            decimals: 0,
+            width: 0,
+            unit: None,
+        };
+        self.values.push(slot).map_err(|_| Skip::NoRoom)
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> Result<Span, Skip> {
+        // A Hungarian meter without a message sends 1024 bytes of 0xFF.
+        if !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0xFF) {
+            return Err(Skip::NoValue);
+        }
+        let start = self.text.len() as u16;
+        self.text
+            .extend_from_slice(bytes)
+            .map_err(|_| Skip::NoRoom)?;
+        let len = bytes.len() as u16;
+        Ok(Span { start, len })
+    }
+
+    /// Characters printed as pairs of hex digits. What is not hex, or is hex of no characters
+    /// (many meters print a plain number), is kept as sent.
+    fn hex(&mut self, text: &[u8]) -> Result<Span, Skip> {
+        let start = self.text.len();
+        if self.decode_hex(text)? {
+            let len = (self.text.len() - start) as u16;
+            let start = start as u16;
+            return Ok(Span { start, len });
+        }
+        self.text.truncate(start);
+        self.store(text)
+    }
+
+    fn decode_hex(&mut self, text: &[u8]) -> Result<bool, Skip> {
+        if text.is_empty() || !text.len().is_multiple_of(2) {
+            return Ok(false);
+        }
+        for pair in text.chunks_exact(2) {
+            let nibble = |digit: u8| (digit as char).to_digit(16);
+            let (Some(high), Some(low)) = (nibble(pair[0]), nibble(pair[1])) else {
+                return Ok(false);
+            };
+            let byte = (high << 4 | low) as u8;
+            let character = byte >= b' ' && byte != 0x7F;
+            if !(character || matches!(byte, b'\t' | b'\r' | b'\n')) {
+                return Ok(false);
+            }
+            self.text.push(byte).map_err(|_| Skip::NoRoom)?;
+        }
+        Ok(true)
+    }
+
+    /// Assigns each value to the row that fits this meter and this M-Bus device, now that all
+    /// lines are known.
+    pub fn settle(&mut self) {
+        self.open = None;
+        for index in 0..self.values.len() {
+            let slot = &mut self.values[index];
+            let device = device_on(&self.devices, slot.channel);
+            let fitting = metric::select(slot.metric, self.variant, device, slot.unit)
+                .or_else(|| metric::select(slot.metric, self.variant, None, slot.unit));
+            let Some(fitting) = fitting else {
+                continue;
+            };
+            slot.metric = fitting;
+            self.note_newest(index);
+        }
+    }
+
+    /// Remembers per kind of device which reading is the newest: a replaced gas meter leaves a
+    /// dead channel behind.
+    fn note_newest(&mut self, index: usize) {
+        let slot = &self.values[index];
+        let Some(at) = self.stamp_of(slot) else {
+            return;
+        };
+        let Some(device) = metric::get(slot.metric).and_then(|metric| metric.device) else {
+            return;
+        };
+        let best = self.newest[device.index()]
+            .and_then(|best| self.values.get(usize::from(best)))
+            .and_then(|best| self.stamp_of(best));
+        if best.is_none_or(|best| at.utc > best.utc) {
+            self.newest[device.index()] = Some(index as u8);
+        }
+    }
+
+    fn stamp_of(&self, slot: &Slot) -> Option<At> {
+        self.stamps.get(usize::from(slot.stamp)).copied()
+    }
+
+    fn is_newest(&self, index: usize, slot: &Slot, metric: &Metric) -> bool {
+        if let Some(device) = metric.device {
+            let best = self.newest[device.index()].map(usize::from);
+            return match best.and_then(|best| self.values.get(best)) {
+                Some(_) if slot.stamp != NO_STAMP => best == Some(index),
+                Some(best) => best.channel == slot.channel,
+                None => true,
+            };
+        }
+        let Some(at) = self.stamp_of(slot) else {
+            return true;
+        };
+        !self.values.iter().enumerate().any(|(other, candidate)| {
+            candidate.metric == slot.metric
+                && other != index
+                && self
+                    .stamp_of(candidate)
+                    .is_some_and(|stamp| (stamp.utc, index) > (at.utc, other))
+        })
+    }
+
+    fn text_at(&self, span: Span) -> &[u8] {
+        let start = usize::from(span.start);
+        self.text
+            .get(start..start + usize::from(span.len))
+            .unwrap_or_default()
+    }
+
+    /// The header line without its `/`.
+    pub fn header(&self) -> &[u8] {
+        self.text_at(self.header)
+    }
+
+    /// What the meter says of the P1 version it follows.
+    pub fn version(&self) -> Option<&[u8]> {
+        self.version.map(|span| self.text_at(span))
+    }
+
+    /// The meter's clock when it sent the telegram.
+    pub fn clock(&self) -> Option<At> {
+        self.clock
+    }
+
+    /// The national variant that the header or a marker line tells.
+    pub fn variant(&self) -> Option<Variant> {
+        self.variant
+    }
+
+    /// A version or clock line stood in the telegram, readable or not: such a meter prints CRCs.
+    pub fn is_dated(&self) -> bool {
+        self.dated
+    }
+
+    /// No line lost a bracket.
+    pub fn is_balanced(&self) -> bool {
+        self.balanced
+    }
+
+    /// How many values the telegram's lines have yielded.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// No line of the telegram has yielded a value.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// All values in the telegram's order.
+    pub fn values(&self) -> impl Iterator<Item = Value<'_>> {
+        let slots = self.values.iter().enumerate();
+        slots.filter_map(|(index, slot)| self.value(index, slot))
+    }
+
+    fn value(&self, index: usize, slot: &Slot) -> Option<Value<'_>> {
+        let metric = metric::get(slot.metric)?;
+        let content = match metric.kind {
+            Kind::Number | Kind::Stamped | Kind::Profile | Kind::Device => {
+                self.number_of(slot, metric)?
+            }
+            Kind::Text | Kind::Hex | Kind::Version | Kind::Clock => {
+                Content::Text(self.text_at(Span::unpacked(slot.mantissa)))
+            }
+            Kind::Log => {
+                let raw = self.text_at(Span::unpacked(slot.mantissa));
+                Content::Log(Groups::of(raw))
+            }
+        };
+        Some(Value {
+            metric,
+            index: slot.metric,
+            obis: metric.obis.with_channel(slot.channel),
+            content,
+            at: self.stamp_of(slot),
+            newest: self.is_newest(index, slot, metric),
+        })
+    }
+
+    fn number_of(&self, slot: &Slot, metric: &Metric) -> Option<Content<'_>> {
+        let sent = Number {
+            mantissa: slot.mantissa,
+            decimals: slot.decimals,
+            width: slot.width,
+        };
+        let shift = match (slot.unit, metric.unit) {
+            (Some(from), Some(to)) => from.shift_to(to)?,
+            _ => 0,
+        };
+        Some(Content::Number {
+            number: sent.shifted(shift)?,
+            sent,
+            unit: slot.unit.or(metric.unit),
+        })
+    }
+}
+
+/// What is known to hang on an M-Bus channel; on channel 0, the meter itself, nothing does.
+fn device_on(devices: &[Option<Device>; CHANNELS], channel: u8) -> Option<Device> {
+    *devices.get(usize::from(channel).wrapping_sub(1))?
+}
+
+fn first<'a>(mut groups: Groups<'a>) -> &'a [u8] {
+    groups.next().unwrap_or_default()
+}
+
+impl From<NotANumber> for Skip {
+    fn from(error: NotANumber) -> Self {
+        match error {
+            NotANumber::Empty => Self::NoValue,
+            NotANumber::Malformed => Self::NotANumber,
+        }
+    }
+}

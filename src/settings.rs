@@ -1,0 +1,329 @@
+//! What a user can set, with defaults and validation.
+
+use crate::{p1::port::LineSettings, receiver::CrcPolicy};
+
+/// A text setting of at most `N` bytes.
+pub type Text<const N: usize> = heapless::String<N>;
+
+/// Which line settings the P1 port is read with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LineMode {
+    /// Tried in turn until telegrams come.
+    #[default]
+    Auto,
+    /// 115200 8N1: DSMR 4.0 and later, and everything built on it.
+    Dsmr4,
+    /// 9600 7E1: DSMR 2.2 and 3.0.
+    Dsmr2,
+}
+
+impl LineMode {
+    /// The settings to try, in turn.
+    pub const fn candidates(self) -> &'static [LineSettings] {
+        match self {
+            Self::Auto => &[LineSettings::DSMR4, LineSettings::DSMR2],
+            Self::Dsmr4 => &[LineSettings::DSMR4],
+            Self::Dsmr2 => &[LineSettings::DSMR2],
+        }
+    }
+}
+
+/// Everything a user can set. Names and defaults are the original Metertrekker's where it has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// First part of every MQTT topic.
+    pub root: Text<64>,
+    /// Topic below the root for the message that a connection was made.
+    pub notify_topic: Text<64>,
+    /// Topic below the root for InfluxDB lines.
+    pub influx_topic: Text<64>,
+    /// InfluxDB measurement of the electricity meter.
+    pub electricity_measurement: Text<32>,
+    /// InfluxDB measurement of the gas meter.
+    pub gas_measurement: Text<32>,
+    /// Seconds from one telegram that is published to the next; 0 takes every one.
+    pub interval: u16,
+    /// Seconds to wait for a telegram before that is reported.
+    pub timeout: u16,
+    /// MQTT payloads in the original's form, `000057.460 kWh` instead of `57.460`.
+    pub payload_unit: bool,
+    /// Phases that are published: 1 or 3.
+    pub phases: u8,
+    /// What a telegram without CRC is worth.
+    pub crc: CrcPolicy,
+    /// Line settings of the P1 port.
+    pub line: LineMode,
+    /// Host name or address of the MQTT broker; `-` for none.
+    pub mqtt_server: Text<64>,
+    /// TCP port of the MQTT broker.
+    pub mqtt_port: u16,
+    /// MQTT user; empty for none.
+    pub mqtt_user: Text<64>,
+    /// MQTT password.
+    pub mqtt_password: Text<64>,
+    /// MQTT client id; empty for the device's name.
+    pub client_id: Text<64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            root: text("pwutseltronics"),
+            notify_topic: text("/debug/node_connect"),
+            influx_topic: text("/influx/metertrekker"),
+            electricity_measurement: text("electricity"),
+            gas_measurement: text("gas"),
+            interval: 15,
+            timeout: 15,
+            payload_unit: false,
+            phases: 3,
+            crc: CrcPolicy::Auto,
+            line: LineMode::Auto,
+            mqtt_server: text("-"),
+            mqtt_port: minimq::MQTT_INSECURE_DEFAULT_PORT,
+            mqtt_user: Text::new(),
+            mqtt_password: Text::new(),
+            client_id: Text::new(),
+        }
+    }
+}
+
+/// Why a setting was not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingError {
+    /// There is no setting of this name; [`KEYS`] has the valid ones.
+    UnknownKey,
+    /// The value is not in this setting's range.
+    BadValue {
+        /// The valid range, in words.
+        expected: &'static str,
+    },
+}
+
+/// A setting's name and its valid range in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The name.
+    pub name: &'static str,
+    /// The valid range.
+    pub expected: &'static str,
+}
+
+const TOPIC: &str = "a topic part that starts with /, without + and #, up to 64 characters";
+const MEASUREMENT: &str = "1 to 32 printable characters";
+const UP_TO_64: &str = "up to 64 characters";
+const BOOLEAN: &str = "true or false";
+
+/// All settings.
+pub const KEYS: [Key; 16] = [
+    key(
+        "root",
+        "a topic without + and # and without / at its end, 1 to 64 characters",
+    ),
+    key("notify_topic", TOPIC),
+    key("influx_topic", TOPIC),
+    key("electricity_measurement", MEASUREMENT),
+    key("gas_measurement", MEASUREMENT),
+    key("interval", "seconds, 10 to 3600, or 0 for every telegram"),
+    key("timeout", "seconds, 10 to 120"),
+    key("payload_unit", BOOLEAN),
+    key("phases", "1 or 3"),
+    key("crc", "auto, required or optional"),
+    key("line", "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)"),
+    key(
+        "mqtt_server",
+        "a host name or address, 1 to 64 characters, or - for none",
+    ),
+    key("mqtt_port", "a TCP port, 1 to 65535"),
+    key("mqtt_user", UP_TO_64),
+    key("mqtt_password", UP_TO_64),
+    key("client_id", UP_TO_64),
+];
+
+const fn key(name: &'static str, expected: &'static str) -> Key {
+    Key { name, expected }
+}
+
+impl Settings {
+    /// Changes one setting.
+    ///
+    /// # Errors
+    /// [`SettingError`]; nothing is changed then.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
+        let key = KEYS.iter().find(|key| key.name == name);
+        let expected = key.ok_or(SettingError::UnknownKey)?.expected;
+        let changed = self.try_set(name, value);
+        changed.ok_or(SettingError::BadValue { expected })
+    }
+
+    fn try_set(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "root" => self.root = root(value)?,
+            "notify_topic" => self.notify_topic = topic(value)?,
+            "influx_topic" => self.influx_topic = topic(value)?,
+            "electricity_measurement" => self.electricity_measurement = measurement(value)?,
+            "gas_measurement" => self.gas_measurement = measurement(value)?,
+            "interval" => {
+                let seconds = value.parse().ok()?;
+                let valid = seconds == 0 || (10..=3600).contains(&seconds);
+                self.interval = valid.then_some(seconds)?;
+            }
+            "timeout" => {
+                let seconds = value.parse().ok()?;
+                self.timeout = (10..=120).contains(&seconds).then_some(seconds)?;
+            }
+            "payload_unit" => self.payload_unit = value.parse().ok()?,
+            "phases" => {
+                let phases = value.parse().ok()?;
+                self.phases = matches!(phases, 1 | 3).then_some(phases)?;
+            }
+            "crc" => {
+                self.crc = match value {
+                    "auto" => CrcPolicy::Auto,
+                    "required" => CrcPolicy::Required,
+                    "optional" => CrcPolicy::Optional,
+                    _ => return None,
+                }
+            }
+            "line" => {
+                self.line = match value {
+                    "auto" => LineMode::Auto,
+                    "dsmr4" => LineMode::Dsmr4,
+                    "dsmr2" => LineMode::Dsmr2,
+                    _ => return None,
+                }
+            }
+            "mqtt_server" => {
+                let valid = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+                self.mqtt_server = fitting(valid.then_some(value)?)?;
+            }
+            "mqtt_port" => {
+                let port = value.parse().ok()?;
+                self.mqtt_port = (port != 0).then_some(port)?;
+            }
+            "mqtt_user" => self.mqtt_user = fitting(value)?,
+            "mqtt_password" => self.mqtt_password = fitting(value)?,
+            "client_id" => self.client_id = fitting(value)?,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn root(value: &str) -> Option<Text<64>> {
+    let valid = !value.is_empty() && !value.ends_with('/') && is_topic(value);
+    fitting(valid.then_some(value)?)
+}
+
+fn topic(value: &str) -> Option<Text<64>> {
+    let valid = value.len() > 1 && value.starts_with('/') && is_topic(value);
+    fitting(valid.then_some(value)?)
+}
+
+fn is_topic(value: &str) -> bool {
+    !value.contains(['+', '#']) && !value.chars().any(char::is_control)
+}
+
+fn measurement(value: &str) -> Option<Text<32>> {
+    let valid = !value.is_empty() && !value.chars().any(char::is_control);
+    fitting(valid.then_some(value)?)
+}
+
+fn fitting<const N: usize>(value: &str) -> Option<Text<N>> {
+    Text::try_from(value).ok()
+}
+
+/// A default, which fits by construction.
+fn text<const N: usize>(value: &str) -> Text<N> {
+    Text::try_from(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn every_key_can_be_set() {
+        for (name, value) in [
+            ("root", "home/meter"),
+            ("notify_topic", "/hello"),
+            ("influx_topic", "/influx"),
+            ("electricity_measurement", "power"),
+            ("gas_measurement", "natural gas"),
+            ("interval", "3600"),
+            ("timeout", "120"),
+            ("payload_unit", "true"),
+            ("phases", "1"),
+            ("crc", "required"),
+            ("line", "dsmr2"),
+            ("mqtt_server", "broker.local"),
+            ("mqtt_port", "8883"),
+            ("mqtt_user", "me"),
+            ("mqtt_password", "se cret"),
+            ("client_id", "p1"),
+        ] {
+            let mut settings = Settings::default();
+            assert_eq!(settings.set(name, value), Ok(()), "{name}");
+            assert_ne!(settings, Settings::default(), "{name} changed nothing");
+        }
+    }
+
+    #[test]
+    fn bad_values_change_nothing_and_name_the_range() {
+        let long = "x".repeat(65);
+        for (name, value) in [
+            ("root", ""),
+            ("root", "a/+/b"),
+            ("root", "a/"),
+            ("root", &long),
+            ("notify_topic", "hello"),
+            ("notify_topic", "/"),
+            ("influx_topic", "/#"),
+            ("electricity_measurement", ""),
+            ("gas_measurement", "a\nb"),
+            ("interval", "9"),
+            ("interval", "3601"),
+            ("interval", "-1"),
+            ("timeout", "0"),
+            ("timeout", "121"),
+            ("payload_unit", "yes"),
+            ("phases", "2"),
+            ("crc", "none"),
+            ("line", "9600"),
+            ("mqtt_server", ""),
+            ("mqtt_server", "my broker"),
+            ("mqtt_port", "0"),
+            ("mqtt_port", "65536"),
+            ("mqtt_user", &long),
+            ("mqtt_password", &long),
+            ("client_id", &long),
+        ] {
+            let mut settings = Settings::default();
+            let expected = KEYS.iter().find(|key| key.name == name).unwrap().expected;
+            let refused = settings.set(name, value);
+            assert_eq!(
+                refused,
+                Err(SettingError::BadValue { expected }),
+                "{name}={value}"
+            );
+            assert_eq!(settings, Settings::default(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_told() {
+        let mut settings = Settings::default();
+        let refused = settings.set("intervall", "15");
+        assert_eq!(refused, Err(SettingError::UnknownKey));
+    }
+
+    #[test]
+    fn defaults_are_the_originals() {
+        let settings = Settings::default();
+        assert_eq!(settings.root.to_string(), "pwutseltronics");
+        assert_eq!(settings.interval, 15);
+        assert_eq!(settings.mqtt_port, 1883);
+    }
+}

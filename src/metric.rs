@@ -121,7 +121,21 @@ impl Unit {
     ///
     /// Case is ignored, since meters do not agree on `kVArh` and `kvarh`; only `m` and `M` before a
     /// unit differ. Blanks around it are ignored too. `None` for what is no unit of the table.
+    #[inline]
     pub fn parse(text: &[u8]) -> Option<Self> {
+        // What nearly all values of nearly all meters have, ahead of the general case.
+        let (base, prefix) = match text {
+            b"kWh" => (Base::Wh, Prefix::Kilo),
+            b"kW" => (Base::W, Prefix::Kilo),
+            b"V" => (Base::V, Prefix::None),
+            b"A" => (Base::A, Prefix::None),
+            b"m3" => (Base::M3, Prefix::None),
+            _ => return Self::parse_any(text),
+        };
+        Some(Self { base, prefix })
+    }
+
+    fn parse_any(text: &[u8]) -> Option<Self> {
         let text = text.trim_ascii();
         let bare = UNITS
             .iter()
@@ -359,6 +373,24 @@ fn first_row(obis: Obis) -> Option<u16> {
     (raw::KEYS.get(at) == Some(&obis.key())).then_some(at as u16)
 }
 
+/// Whether any row of the id whose rows start at `first` is as asked for.
+pub fn any_row(first: u16, asked: impl Fn(&Metric) -> bool) -> bool {
+    let Some(row) = get(first) else { return false };
+    let rows = raw::METRICS.iter().skip(usize::from(first));
+    rows.take_while(|other| other.obis == row.obis).any(asked)
+}
+
+/// Whether the row is the only one of its id and holds for every meter and device.
+#[inline]
+pub fn is_only_row(index: u16) -> bool {
+    let index = usize::from(index);
+    let Some(row) = raw::METRICS.get(index) else {
+        return false;
+    };
+    let wide = row.device.is_none() && row.variants == Variants::EVERY;
+    wide && raw::KEYS.get(index) != raw::KEYS.get(index + 1)
+}
+
 /// The row that a value belongs to, among those of one id, which start at `first`.
 ///
 /// Rows are taken in their order, those for some variants before those for all. A row without a
@@ -421,7 +453,6 @@ const _CHECKS: () = {
 mod tests {
     extern crate std;
 
-    use std::string::{String, ToString};
     use std::vec::Vec;
 
     use super::*;

@@ -5,7 +5,7 @@ use core::mem;
 use crate::{
     metric::{self, Device, Kind, Metric, Unit, Variant},
     p1::{
-        line::{Groups, Line, Oddity},
+        line::{Groups, Line, Oddity, oddity},
         obis::Obis,
         timestamp::{Letter, Stamp, Utc, tst},
         value::{NotANumber, Number, Quantity, quantity},
@@ -237,13 +237,24 @@ impl Reading {
     pub fn line(&mut self, text: &[u8]) -> Result<(), Skip> {
         match Line::parse(text) {
             Line::Object(obis, groups) => self.object(obis, groups),
-            Line::Continuation(groups) => self.continuation(groups),
-            Line::Blank => Ok(()),
-            Line::Odd(oddity) => {
-                self.balanced &= oddity != Oddity::Unbalanced;
-                Err(Skip::Malformed)
+            Line::Continuation(groups) => {
+                let groups = self.checked(groups)?;
+                self.continuation(groups)
             }
+            Line::Blank => Ok(()),
+            Line::Odd(oddity) => Err(self.malformed(oddity)),
         }
+    }
+
+    fn checked<'a>(&mut self, groups: Groups<'a>) -> Result<Groups<'a>, Skip> {
+        groups
+            .checked()
+            .ok_or_else(|| self.malformed(oddity(groups.raw())))
+    }
+
+    fn malformed(&mut self, oddity: Oddity) -> Skip {
+        self.balanced &= oddity != Oddity::Unbalanced;
+        Skip::Malformed
     }
 
     fn object(&mut self, obis: Obis, groups: Groups<'_>) -> Result<(), Skip> {
@@ -251,12 +262,20 @@ impl Reading {
         if self.variant.is_none() {
             self.variant = Variant::from_marker(obis);
         }
-        let metric = metric::find(obis).ok_or(Skip::UnknownObis)?;
-        let kind = metric::get(metric).ok_or(Skip::UnknownObis)?.kind;
         let channel = obis.channel().unwrap_or(0);
-        match kind {
+        let row = metric::find(obis).and_then(|index| Some((index, metric::get(index)?)));
+        if let Some((metric, row)) = row
+            && row.kind == Kind::Number
+            && let Some(found) = groups.quantity()
+        {
+            let number = in_unit(metric, row, found)?;
+            return self.push(metric, channel, number, None);
+        }
+        let groups = self.checked(groups)?;
+        let (metric, row) = row.ok_or(Skip::UnknownObis)?;
+        match row.kind {
             Kind::Number => {
-                let number = self.number(metric, first(groups))?;
+                let number = number(metric, first(groups))?;
                 self.push(metric, channel, number, None)
             }
             Kind::Stamped => self.stamped(metric, channel, groups),
@@ -284,33 +303,6 @@ impl Reading {
         }
     }
 
-    /// A number with the unit it was printed with. Of a list in one bracket (eMUCS 2.1 writes
-    /// `30.0*A,-65.0*A`) the first counts; of words (Hungarian Wasion meters write `TARIFF 1`) the
-    /// last.
-    fn number(&self, metric: u16, text: &[u8]) -> Result<(Number, Option<Unit>), Skip> {
-        let found = quantity(text).or_else(|error| {
-            let worded = text.first().is_some_and(u8::is_ascii_alphabetic);
-            let separator = if worded { b' ' } else { b',' };
-            let mut parts = text.split(|byte| *byte == separator);
-            let part = if worded {
-                parts.next_back()
-            } else {
-                parts.next()
-            };
-            quantity(part.ok_or(error)?)
-        });
-        self.in_unit(metric, found?)
-    }
-
-    fn in_unit(&self, metric: u16, found: Quantity<'_>) -> Result<(Number, Option<Unit>), Skip> {
-        if found.unit.is_empty() {
-            return Ok((found.number, None));
-        }
-        let unit = Unit::parse(found.unit).ok_or(Skip::Unit)?;
-        metric::select(metric, None, None, Some(unit)).ok_or(Skip::Unit)?;
-        Ok((found.number, Some(unit)))
-    }
-
     /// Time stamp and number in either order: the Iskra meters of Wallonia and pre-DSMR meters put
     /// the number first.
     fn stamped(&mut self, metric: u16, channel: u8, groups: Groups<'_>) -> Result<(), Skip> {
@@ -326,7 +318,8 @@ impl Reading {
         match at.ok_or(Skip::Timestamp)? {
             Stamp::Unset => Err(Skip::NoValue),
             Stamp::At(utc, letter) => {
-                let number = self.in_unit(metric, found)?;
+                let row = metric::get(metric).ok_or(Skip::UnknownObis)?;
+                let number = in_unit(metric, row, found)?;
                 self.push(metric, channel, number, Some(At { utc, letter }))
             }
         }
@@ -365,13 +358,13 @@ impl Reading {
     }
 
     fn fill(&mut self, open: OpenProfile, text: &[u8]) -> Result<(), Skip> {
-        let (number, unit) = self.number(open.metric, text)?;
-        let value = (number, unit.or(open.unit));
+        let (digits, unit) = number(open.metric, text)?;
+        let value = (digits, unit.or(open.unit));
         self.push(open.metric, open.channel, value, Some(open.at))
     }
 
     fn read_device(&mut self, metric: u16, channel: u8, text: &[u8]) -> Result<(), Skip> {
-        let value = self.number(metric, text)?;
+        let value = number(metric, text)?;
         let kind = u8::try_from(value.0.mantissa).ok();
         if let Some(place) = self.devices.get_mut(usize::from(channel).wrapping_sub(1)) {
             *place = kind.and_then(Device::from_mbus_type);
@@ -489,6 +482,10 @@ impl Reading {
         self.open = None;
         for index in 0..self.values.len() {
             let slot = &mut self.values[index];
+            // Nearly every id has one row, and it fits.
+            if slot.channel == 0 && metric::is_only_row(slot.metric) {
+                continue;
+            }
             let device = device_on(&self.devices, slot.channel);
             let fitting = metric::select(slot.metric, self.variant, device, slot.unit)
                 .or_else(|| metric::select(slot.metric, self.variant, None, slot.unit));
@@ -641,6 +638,42 @@ impl Reading {
 /// What is known to hang on an M-Bus channel; on channel 0, the meter itself, nothing does.
 fn device_on(devices: &[Option<Device>; CHANNELS], channel: u8) -> Option<Device> {
     *devices.get(usize::from(channel).wrapping_sub(1))?
+}
+
+/// A number with the unit it was printed with. Of a list in one bracket (eMUCS 2.1 writes
+/// `30.0*A,-65.0*A`) the first counts; of words (Hungarian Wasion meters write `TARIFF 1`) the last.
+fn number(metric: u16, text: &[u8]) -> Result<(Number, Option<Unit>), Skip> {
+    let found = quantity(text).or_else(|error| {
+        let worded = text.first().is_some_and(u8::is_ascii_alphabetic);
+        let separator = if worded { b' ' } else { b',' };
+        let mut parts = text.split(|byte| *byte == separator);
+        let part = if worded {
+            parts.next_back()
+        } else {
+            parts.next()
+        };
+        quantity(part.ok_or(error)?)
+    });
+    let row = metric::get(metric).ok_or(Skip::UnknownObis)?;
+    in_unit(metric, row, found?)
+}
+
+/// The number, when a row for its id can be converted from its unit.
+#[inline]
+fn in_unit(metric: u16, row: &Metric, found: Quantity<'_>) -> Result<(Number, Option<Unit>), Skip> {
+    if found.unit.is_empty() {
+        return Ok((found.number, None));
+    }
+    let unit = Unit::parse(found.unit).ok_or(Skip::Unit)?;
+    let fits = row.unit.is_none_or(|known| known.base == unit.base);
+    if !fits
+        && !metric::any_row(metric, |row| {
+            row.unit.is_none_or(|known| known.base == unit.base)
+        })
+    {
+        return Err(Skip::Unit);
+    }
+    Ok((found.number, Some(unit)))
 }
 
 fn first<'a>(mut groups: Groups<'a>) -> &'a [u8] {

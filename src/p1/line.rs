@@ -3,12 +3,15 @@
 use nom::{
     IResult, Parser,
     bytes::complete::{tag, take_till},
-    character::complete::{one_of, u8 as number_u8},
-    combinator::opt,
+    combinator::{all_consuming, opt},
+    multi::fold_many1,
     sequence::{delimited, preceded},
 };
 
-use super::obis::Obis;
+use super::{
+    obis::Obis,
+    value::{Quantity, leading_quantity},
+};
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,22 +36,21 @@ pub enum Oddity {
 }
 
 impl<'a> Line<'a> {
-    /// Reads a line without its line end. Any bytes are welcome.
+    /// Reads a line without its line end. Any bytes are welcome. That the groups of an object are
+    /// whole is for their reader to ask: [`Groups::quantity`] or [`Groups::checked`].
+    #[inline]
     pub fn parse(text: &'a [u8]) -> Self {
-        let parsed = match text.first() {
-            None => return Self::Blank,
-            Some(b'(') => groups(text).map(|(rest, groups)| (rest, Self::Continuation(groups))),
-            Some(_) => object(text).map(|(rest, (id, groups))| (rest, Self::Object(id, groups))),
-        };
-        match parsed {
-            Ok((_, line)) => line,
+        match obis(text) {
+            Ok((groups, id)) => Self::Object(id, Groups(groups)),
+            Err(_) if text.first() == Some(&b'(') => Self::Continuation(Groups(text)),
             Err(_) if text.trim_ascii().is_empty() => Self::Blank,
             Err(_) => Self::Odd(oddity(text)),
         }
     }
 }
 
-fn oddity(text: &[u8]) -> Oddity {
+/// Whether a line that follows no grammar has lost a bracket.
+pub fn oddity(text: &[u8]) -> Oddity {
     let count = |bracket| text.iter().filter(|byte| **byte == bracket).count();
     if count(b'(') == count(b')') {
         Oddity::Malformed
@@ -57,48 +59,52 @@ fn oddity(text: &[u8]) -> Oddity {
     }
 }
 
-fn object(input: &[u8]) -> IResult<&[u8], (Obis, Groups<'_>)> {
-    (obis, groups).parse(input)
-}
-
 /// An OBIS id as meters print it. The standard's examples, and so its simulators, misprint the
 /// first `.` as `:`; German and pre-DSMR meters add the F group as `*255`, one example as `.255`.
-pub fn obis(input: &[u8]) -> IResult<&[u8], Obis> {
-    let (input, (a, _, b, _, c, _, d, _, e, _)) = (
-        number_u8,
-        tag("-"),
-        number_u8,
-        tag(":"),
-        number_u8,
-        one_of(".:"),
-        number_u8,
-        tag("."),
-        number_u8,
-        opt(preceded(one_of("*."), number_u8)),
-    )
-        .parse(input)?;
+#[inline]
+fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
+    let (input, a) = group_number(input, b"-")?;
+    let (input, b) = group_number(input, b":")?;
+    let (input, c) = group_number(input, b".:")?;
+    let (input, d) = group_number(input, b".")?;
+    let (input, e) = group_number(input, b"")?;
+    let f_group = preceded(
+        nom::character::complete::one_of("*."),
+        nom::character::complete::u8,
+    );
+    let input = match input.first() {
+        Some(b'(') => input,
+        _ => opt(f_group).parse(input)?.0,
+    };
     match Obis::new(a, b, c, d, e) {
-        Some(id) => Ok((input, id)),
-        None => Err(nom::Err::Error(nom::error::Error::new(
-            input,
-            nom::error::ErrorKind::Verify,
-        ))),
+        Some(id) if input.first() == Some(&b'(') => Ok((input, id)),
+        _ => Err(nom::Err::Error(())),
     }
 }
 
-fn group(input: &[u8]) -> IResult<&[u8], &[u8]> {
+/// A number up to 255 and one of the separators behind it. Five of these stand in every line, which
+/// is why they are not left to combinators.
+#[inline]
+fn group_number<'a>(input: &'a [u8], separators: &[u8]) -> IResult<&'a [u8], u8, ()> {
+    let mut value = 0u32;
+    let mut at = 0;
+    while let Some(digit) = input.get(at).map(|byte| byte.wrapping_sub(b'0'))
+        && digit < 10
+        && at < 3
+    {
+        value = value * 10 + u32::from(digit);
+        at += 1;
+    }
+    let separated = separators.is_empty() || input.get(at).is_some_and(|b| separators.contains(b));
+    if at == 0 || value > 255 || !separated {
+        return Err(nom::Err::Error(()));
+    }
+    let behind = at + usize::from(!separators.is_empty());
+    Ok((&input[behind..], value as u8))
+}
+
+fn group(input: &[u8]) -> IResult<&[u8], &[u8], ()> {
     delimited(tag("("), take_till(|byte| byte == b')'), tag(")")).parse(input)
-}
-
-/// At least one group up to the end of the line.
-fn groups(input: &[u8]) -> IResult<&[u8], Groups<'_>> {
-    let (mut rest, _) = group(input)?;
-    while rest.first() == Some(&b'(') {
-        rest = group(rest)?.0;
-    }
-    let text = &input[..input.len() - rest.len()];
-    nom::combinator::all_consuming(nom::character::complete::space0).parse(rest)?;
-    Ok((&[], Groups(text)))
 }
 
 /// The bracketed values of a line, as an iterator over what stands between the brackets.
@@ -106,6 +112,20 @@ fn groups(input: &[u8]) -> IResult<&[u8], Groups<'_>> {
 pub struct Groups<'a>(&'a [u8]);
 
 impl<'a> Groups<'a> {
+    /// The only group, when it is a number with or without a unit: nearly every line, in one pass.
+    #[inline]
+    pub fn quantity(&self) -> Option<Quantity<'a>> {
+        let only = all_consuming(delimited(tag("("), leading_quantity, tag(")"))).parse(self.0);
+        only.ok().map(|(_, quantity)| quantity)
+    }
+
+    /// The groups, when there is nothing but whole groups up to the end of the line, blanks aside.
+    pub fn checked(&self) -> Option<Self> {
+        let text = self.0.trim_ascii_end();
+        let whole = all_consuming(fold_many1(group, || (), |(), _| ())).parse(text);
+        whole.ok().map(|_| Self(text))
+    }
+
     /// The values with their brackets, as sent.
     pub fn raw(&self) -> &'a [u8] {
         self.0
@@ -137,7 +157,7 @@ mod tests {
 
     fn object_of(text: &[u8]) -> (Obis, Vec<&[u8]>) {
         match Line::parse(text) {
-            Line::Object(id, groups) => (id, groups.collect()),
+            Line::Object(id, groups) => (id, groups.checked().unwrap().collect()),
             other => panic!("{}: {other:?}", text.escape_ascii()),
         }
     }
@@ -198,23 +218,42 @@ mod tests {
             b"1-0:1.8(1)",
             b"1-0:1.8.1",
             b"1-0:256.8.1(1)",
+            b"1-0:0001.8.1(1)",
             b"16-0:1.8.1(1)",
             b"1-16:1.8.1(1)",
-            b"1-0:1.8.1(1) // low",
-            b"1-0:1.8.1(1)2(3)",
             b"-0:1.8.1(1)",
+            b"1-0:1.8.1*(1)",
         ] {
             let odd = Line::parse(text);
             assert_eq!(odd, Line::Odd(Oddity::Malformed), "{}", text.escape_ascii());
         }
-        for text in [&b"1-0:1.8.1(1"[..], b"1-0:1.8.1 1)", b"(1)(", b"("] {
-            let odd = Line::parse(text);
-            assert_eq!(
-                odd,
-                Line::Odd(Oddity::Unbalanced),
-                "{}",
-                text.escape_ascii()
-            );
+        let odd = Line::parse(b"1-0:1.8.1 1)");
+        assert_eq!(odd, Line::Odd(Oddity::Unbalanced));
+    }
+
+    #[test]
+    fn groups_that_are_not_whole_are_told() {
+        for text in [
+            &b"1-0:1.8.1(1"[..],
+            b"1-0:1.8.1(1) // low",
+            b"1-0:1.8.1(1)2(3)",
+            b"(1)(",
+            b"(",
+        ] {
+            let (Line::Object(_, groups) | Line::Continuation(groups)) = Line::parse(text) else {
+                panic!("{} has no groups", text.escape_ascii());
+            };
+            assert_eq!(groups.checked(), None, "{}", text.escape_ascii());
+            assert_eq!(groups.quantity(), None, "{}", text.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_single_number_is_read_in_one_pass() {
+        let quantity = |text: &'static [u8]| Groups(text).quantity();
+        assert_eq!(quantity(b"(00.454*kW)").unwrap().unit, b"kW");
+        assert_eq!(quantity(b"(0002)").unwrap().number.mantissa, 2);
+        assert_eq!(quantity(b"(1)(2)"), None);
+        assert_eq!(quantity(b"()"), None);
     }
 }

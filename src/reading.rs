@@ -286,19 +286,19 @@ impl Reading {
                 self.dated = true;
                 let span = self.hex(first(groups))?;
                 self.version = Some(span);
-                self.push_text(metric, channel, span)
+                self.push_text(metric, channel, span, None)
             }
             Kind::Hex => {
                 let span = self.hex(first(groups))?;
-                self.push_text(metric, channel, span)
+                self.push_text(metric, channel, span, None)
             }
             Kind::Text => {
                 let span = self.store(first(groups))?;
-                self.push_text(metric, channel, span)
+                self.push_text(metric, channel, span, None)
             }
             Kind::Log => {
                 let span = self.store(groups.raw())?;
-                self.push_text(metric, channel, span)
+                self.push_text(metric, channel, span, None)
             }
         }
     }
@@ -380,11 +380,12 @@ impl Reading {
                 let at = At { utc, letter };
                 self.clock.get_or_insert(at);
                 let span = self.store(text)?;
-                self.push_slot(metric, 0, span.packed(), Some(at))
+                self.push_text(metric, 0, span, Some(at))
             }
         }
     }
 
+    #[inline]
     fn push(
         &mut self,
         metric: u16,
@@ -392,43 +393,42 @@ impl Reading {
         (number, unit): (Number, Option<Unit>),
         at: Option<At>,
     ) -> Result<(), Skip> {
-        self.push_slot(metric, channel, number.mantissa, at)?;
-        if let Some(slot) = self.values.last_mut() {
-            slot.decimals = number.decimals;
-            slot.width = number.width;
-            slot.unit = unit;
-        }
-        Ok(())
+        let slot = Slot {
+            mantissa: number.mantissa,
+            metric,
+            channel,
+            stamp: self.stamp(at)?,
+            decimals: number.decimals,
+            width: number.width,
+            unit,
+        };
+        self.values.push(slot).map_err(|_| Skip::NoRoom)
     }
 
-    fn push_text(&mut self, metric: u16, channel: u8, span: Span) -> Result<(), Skip> {
-        self.push_slot(metric, channel, span.packed(), None)
-    }
-
-    fn push_slot(
+    fn push_text(
         &mut self,
         metric: u16,
         channel: u8,
-        mantissa: i64,
+        span: Span,
         at: Option<At>,
     ) -> Result<(), Skip> {
-        let stamp = match at {
-            None => NO_STAMP,
-            Some(at) => {
-                self.stamps.push(at).map_err(|_| Skip::NoRoom)?;
-                self.stamps.len() as u8 - 1
-            }
-        };
         let slot = Slot {
-            mantissa,
+            mantissa: span.packed(),
             metric,
             channel,
-            stamp,
+            stamp: self.stamp(at)?,
             decimals: 0,
             width: 0,
             unit: None,
         };
         self.values.push(slot).map_err(|_| Skip::NoRoom)
+    }
+
+    #[inline]
+    fn stamp(&mut self, at: Option<At>) -> Result<u8, Skip> {
+        let Some(at) = at else { return Ok(NO_STAMP) };
+        self.stamps.push(at).map_err(|_| Skip::NoRoom)?;
+        Ok(self.stamps.len() as u8 - 1)
     }
 
     fn store(&mut self, bytes: &[u8]) -> Result<Span, Skip> {
@@ -462,11 +462,10 @@ impl Reading {
             return Ok(false);
         }
         for pair in text.chunks_exact(2) {
-            let nibble = |digit: u8| (digit as char).to_digit(16);
             let (Some(high), Some(low)) = (nibble(pair[0]), nibble(pair[1])) else {
                 return Ok(false);
             };
-            let byte = (high << 4 | low) as u8;
+            let byte = high << 4 | low;
             let character = byte >= b' ' && byte != 0x7F;
             if !(character || matches!(byte, b'\t' | b'\r' | b'\n')) {
                 return Ok(false);
@@ -638,6 +637,16 @@ impl Reading {
 /// What is known to hang on an M-Bus channel; on channel 0, the meter itself, nothing does.
 fn device_on(devices: &[Option<Device>; CHANNELS], channel: u8) -> Option<Device> {
     *devices.get(usize::from(channel).wrapping_sub(1))?
+}
+
+#[inline]
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
 }
 
 /// A number with the unit it was printed with. Of a list in one bracket (eMUCS 2.1 writes

@@ -1,9 +1,11 @@
 //! One line of a telegram: `A-B:C.D.E(value)(value)…` (P1 companion standard 5.0.2 §6.3).
 
+use memchr::memchr;
 use nom::{
     IResult, Parser,
-    bytes::complete::{tag, take_till},
-    combinator::{all_consuming, opt},
+    bytes::complete::tag,
+    character::complete::{one_of, u8 as number_u8},
+    combinator::all_consuming,
     multi::fold_many1,
     sequence::{delimited, preceded},
 };
@@ -63,18 +65,14 @@ pub fn oddity(text: &[u8]) -> Oddity {
 /// first `.` as `:`; German and pre-DSMR meters add the F group as `*255`, one example as `.255`.
 #[inline]
 fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
-    let (input, a) = group_number(input, b"-")?;
-    let (input, b) = group_number(input, b":")?;
-    let (input, c) = group_number(input, b".:")?;
-    let (input, d) = group_number(input, b".")?;
-    let (input, e) = group_number(input, b"")?;
-    let f_group = preceded(
-        nom::character::complete::one_of("*."),
-        nom::character::complete::u8,
-    );
-    let input = match input.first() {
-        Some(b'(') => input,
-        _ => opt(f_group).parse(input)?.0,
+    let (input, a) = number_before(input, |b| b == b'-')?;
+    let (input, b) = number_before(&input[1..], |b| b == b':')?;
+    let (input, c) = number_before(&input[1..], |b| b == b'.' || b == b':')?;
+    let (input, d) = number_before(&input[1..], |b| b == b'.')?;
+    let (input, e) = number_before(&input[1..], |b| matches!(b, b'(' | b'*' | b'.'))?;
+    let input = match input {
+        [b'(', ..] => input,
+        _ => preceded(one_of("*."), number_u8).parse(input)?.0,
     };
     match Obis::new(a, b, c, d, e) {
         Some(id) if input.first() == Some(&b'(') => Ok((input, id)),
@@ -82,29 +80,32 @@ fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
     }
 }
 
-/// A number up to 255 and one of the separators behind it. Five of these stand in every line, which
-/// is why they are not left to combinators.
-#[inline]
-fn group_number<'a>(input: &'a [u8], separators: &[u8]) -> IResult<&'a [u8], u8, ()> {
+/// A number up to 255 in front of a separator, which is left in the input. Five of
+/// these stand in every line, which is why they are not left to combinators.
+#[inline(always)]
+fn number_before(input: &[u8], is_separator: impl Fn(u8) -> bool) -> IResult<&[u8], u8, ()> {
     let mut value = 0u32;
-    let mut at = 0;
-    while let Some(digit) = input.get(at).map(|byte| byte.wrapping_sub(b'0'))
-        && digit < 10
-        && at < 3
-    {
-        value = value * 10 + u32::from(digit);
-        at += 1;
+    for (at, &byte) in input.iter().take(4).enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            value = value * 10 + u32::from(digit);
+        } else if at > 0 && value < 256 && is_separator(byte) {
+            return Ok((&input[at..], value as u8));
+        } else {
+            break;
+        }
     }
-    let separated = separators.is_empty() || input.get(at).is_some_and(|b| separators.contains(b));
-    if at == 0 || value > 255 || !separated {
-        return Err(nom::Err::Error(()));
-    }
-    let behind = at + usize::from(!separators.is_empty());
-    Ok((&input[behind..], value as u8))
+    Err(nom::Err::Error(()))
 }
 
+#[inline]
 fn group(input: &[u8]) -> IResult<&[u8], &[u8], ()> {
-    delimited(tag("("), take_till(|byte| byte == b')'), tag(")")).parse(input)
+    if let [b'(', value @ ..] = input
+        && let Some(end) = memchr(b')', value)
+    {
+        return Ok((&value[end + 1..], &value[..end]));
+    }
+    Err(nom::Err::Error(()))
 }
 
 /// The bracketed values of a line, as an iterator over what stands between the brackets.
@@ -115,8 +116,11 @@ impl<'a> Groups<'a> {
     /// The only group, when it is a number with or without a unit: nearly every line, in one pass.
     #[inline]
     pub fn quantity(&self) -> Option<Quantity<'a>> {
-        let only = all_consuming(delimited(tag("("), leading_quantity, tag(")"))).parse(self.0);
-        only.ok().map(|(_, quantity)| quantity)
+        let mut only = delimited(tag("("), leading_quantity, tag(")"));
+        match only.parse(self.0) {
+            Ok(([], quantity)) => Some(quantity),
+            _ => None,
+        }
     }
 
     /// The groups, when there is nothing but whole groups up to the end of the line, blanks aside.

@@ -1,7 +1,5 @@
 //! The meter's time stamps (`TST`, P1 companion standard 5.0.2 §6.4) to UTC.
 
-use nom::{IResult, Parser, bytes::complete::take, combinator::rest};
-
 /// A point in time: seconds since 1970-01-01T00:00:00Z.
 pub type Utc = u32;
 
@@ -43,14 +41,8 @@ pub fn tst(bytes: &[u8]) -> Option<Stamp> {
         let digits = [*y0, *y1, *m0, *m1, *d0, *d1, *h0, *h1, *n0, *n1, *s0, *s1];
         return stamp(&digits, b"");
     }
-    let (_, stamp) = fields(bytes).ok()?;
-    stamp
-}
-
-fn fields(bytes: &[u8]) -> IResult<&[u8], Option<Stamp>> {
-    let (input, digits) = take(12usize).parse(bytes)?;
-    let (input, letter) = rest(input)?;
-    Ok((input, stamp(digits, letter)))
+    let (digits, letter) = bytes.split_at_checked(12)?;
+    stamp(digits, letter)
 }
 
 fn stamp(digits: &[u8], letter: &[u8]) -> Option<Stamp> {

@@ -1,12 +1,6 @@
 //! Numbers as the meter prints them: fixed-point integers, never floats.
 
-use nom::{
-    IResult, Parser,
-    bytes::complete::{tag, take_while},
-    character::complete::space0,
-    combinator::{all_consuming, opt},
-    sequence::{preceded, terminated},
-};
+use nom::{IResult, Parser, combinator::all_consuming};
 
 /// The most digits a number may have: what surely fits 64 bits.
 const DIGITS_MAX: usize = 18;
@@ -54,65 +48,83 @@ pub fn quantity(text: &[u8]) -> Result<Quantity<'_>, NotANumber> {
 }
 
 /// Reads a quantity at the front of `input`, as [`quantity`] does, up to whatever follows it.
+///
+/// It and [`number`] see most of a telegram's bytes, so they are loops and not combinators.
 #[inline]
 pub fn leading_quantity(input: &[u8]) -> IResult<&[u8], Quantity<'_>, ()> {
-    let (input, number) = preceded(space0, number).parse(input)?;
-    let unit = preceded(opt(tag("*")), take_while(|b: u8| b.is_ascii_alphanumeric()));
-    let (input, unit) = terminated(unit, space0).parse(input)?;
-    Ok((input, Quantity { number, unit }))
+    let (input, number) = number(blanks(input))?;
+    let input = match input {
+        [b'*', unit @ ..] => unit,
+        unit => unit,
+    };
+    let mut len = 0;
+    while input.get(len).is_some_and(u8::is_ascii_alphanumeric) {
+        len += 1;
+    }
+    let (unit, input) = input.split_at(len);
+    Ok((blanks(input), Quantity { number, unit }))
 }
 
-/// Digits with one point among them, in one pass: the first nine, nearly always all, in 32 bits,
-/// which on a 32-bit core is a fraction of the work.
-fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
-    const SMALL: usize = 9;
-    let (negative, digits) = match input {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    let mut small = 0u32;
-    let mut large = 0i64;
-    let mut count = 0;
-    let mut point = None;
-    let mut at = 0;
-    while let Some(&byte) = digits.get(at) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            if count < SMALL {
-                small = small * 10 + u32::from(digit);
-            } else {
-                if count == SMALL {
-                    large = i64::from(small);
-                }
-                if count == DIGITS_MAX {
-                    return Err(nom::Err::Error(()));
-                }
-                large = large * 10 + i64::from(digit);
-            }
-            count += 1;
-        } else if byte == b'.' && point.is_none() && count > 0 {
-            point = Some(count);
-        } else {
-            break;
-        }
-        at += 1;
+/// What follows the blanks.
+#[inline]
+fn blanks(mut input: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = input {
+        input = rest;
     }
-    if count == 0 {
+    input
+}
+
+/// Digits with at most one point among them.
+#[inline]
+fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
+    let (negative, text) = match input {
+        [b'-', text @ ..] => (true, text),
+        [b'+', text @ ..] => (false, text),
+        text => (false, text),
+    };
+    let mut value = 0u32;
+    let width = digits(text, &mut value);
+    let mut rest = &text[width..];
+    let mut decimals = 0;
+    if let [b'.', fraction @ ..] = rest {
+        decimals = digits(fraction, &mut value);
+        rest = &fraction[decimals..];
+    }
+    if width == 0 || width + decimals > DIGITS_MAX {
         return Err(nom::Err::Error(()));
     }
-    let magnitude = if count > SMALL {
-        large
-    } else {
-        i64::from(small)
+    // Nine digits fit 32 bits. More are so rare that they are read again.
+    let magnitude = match width + decimals {
+        ..=9 => i64::from(value),
+        _ => large(&text[..text.len() - rest.len()]),
     };
-    let width = point.unwrap_or(count);
     let number = Number {
         mantissa: if negative { -magnitude } else { magnitude },
-        decimals: (count - width) as u8,
+        decimals: decimals as u8,
         width: width as u8,
     };
-    Ok((&digits[at..], number))
+    Ok((rest, number))
+}
+
+/// Adds the leading digits of `text` to `value` and returns how many there are.
+#[inline]
+fn digits(text: &[u8], value: &mut u32) -> usize {
+    let mut count = 0;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        *value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
+        count += 1;
+    }
+    count
+}
+
+#[cold]
+fn large(text: &[u8]) -> i64 {
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit());
+    digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'))
 }
 
 impl Number {

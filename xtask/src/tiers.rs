@@ -25,8 +25,8 @@ enum Step {
 struct Tier {
     name: &'static str,
     about: &'static str,
-    /// The file in tests/ that belongs to this tier alone.
-    test_file: Option<&'static str>,
+    /// The files in tests/ that belong to this tier alone.
+    test_files: &'static [&'static str],
     steps: &'static [Step],
 }
 
@@ -34,7 +34,7 @@ const TIERS: &[Tier] = &[
     Tier {
         name: "style",
         about: "formatting, lints and documentation, without a warning",
-        test_file: None,
+        test_files: &[],
         steps: &[
             Step::Cargo(&["fmt", "--all", "--check"]),
             Step::Cargo(&[
@@ -51,13 +51,13 @@ const TIERS: &[Tier] = &[
     Tier {
         name: "host",
         about: "unit, golden, table and property tests",
-        test_file: None,
+        test_files: &[],
         steps: &[Step::HostTests],
     },
     Tier {
         name: "corpus",
         about: "real telegrams, from the folder that P1_CORPUS names",
-        test_file: Some("corpus"),
+        test_files: &["corpus"],
         steps: &[
             Step::NeedsEnv("P1_CORPUS", "the folder with the corpus of real telegrams"),
             Step::Cargo(&["test", "--test", "corpus"]),
@@ -66,22 +66,22 @@ const TIERS: &[Tier] = &[
     Tier {
         name: "chain",
         about: "real peers on loopback: mosquitto, Telegraf, InfluxDB",
-        test_file: Some("chain"),
+        test_files: &["chain", "peers"],
         steps: &[
             Step::NeedsTelegraf,
-            Step::Cargo(&["test", "--release", "--test", "chain"]),
+            Step::Cargo(&["test", "--release", "--test", "chain", "--test", "peers"]),
         ],
     },
     Tier {
         name: "fuzz",
         about: "every fuzz target for some seconds",
-        test_file: None,
+        test_files: &[],
         steps: &[Step::Fuzz(5)],
     },
     Tier {
         name: "bench",
         about: "the benches, short: their table, no judgement",
-        test_file: None,
+        test_files: &[],
         steps: &[Step::Cargo(&["bench", "--bench", "*", "--", "--short"])],
     },
 ];
@@ -205,7 +205,7 @@ fn host_tests() -> Result<(), String> {
         let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
             continue;
         };
-        let has_own_tier = TIERS.iter().any(|tier| tier.test_file == Some(name));
+        let has_own_tier = TIERS.iter().any(|tier| tier.test_files.contains(&name));
         if path.extension().is_some_and(|ext| ext == "rs") && !has_own_tier {
             command.args(["--test", name]);
         }

@@ -98,7 +98,8 @@ install_packages() {
     packages=$(missing_packages "$1" | xargs)
     say "Installing with apt: $packages"
     # shellcheck disable=SC2086 # one word per package
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $packages >&2
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
+        --option Dpkg::Use-Pty=0 $packages >&2
     case " $packages " in *" mosquitto "*) switch_off mosquitto "${root[@]}" ;; esac
     case " $packages " in *" influxdb "*) switch_off influxdb "${root[@]}" ;; esac
 }

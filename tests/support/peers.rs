@@ -43,7 +43,8 @@ fn missing(program: &str, install: &str) {
     let why = format!("{program} is not installed: {install}");
     assert!(env::var("CI").as_deref() != Ok("true"), "{why}");
     let test = thread::current().name().unwrap_or("test").to_owned();
-    let _ = writeln!(io::stderr(), "did not run: {test}: {why}");
+    // In one piece, since other tests write at the same time.
+    let _ = io::stderr().write_all(format!("\ndid not run: {test}: {why}\n").as_bytes());
 }
 
 /// What a [`Mosquitto`] is to be like.

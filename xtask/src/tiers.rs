@@ -120,10 +120,7 @@ pub fn run(args: &Args) -> Result<(), String> {
         }
         println!("\n== {}: {}", tier.name, tier.about);
         let start = Instant::now();
-        let outcome = match run_steps(tier.steps) {
-            Outcome::NotRun(why) if under_ci => Outcome::Failed(format!("cannot run: {why}")),
-            other => other,
-        };
+        let outcome = run_steps(tier.steps).judged(under_ci);
         let took = start.elapsed();
         println!(
             "== {}: {} after {:.1} s",
@@ -137,6 +134,14 @@ pub fn run(args: &Args) -> Result<(), String> {
 }
 
 impl Outcome {
+    /// CI has everything that a tier needs, or it is not the CI that was meant.
+    fn judged(self, under_ci: bool) -> Outcome {
+        match self {
+            Outcome::NotRun(why) if under_ci => Outcome::Failed(format!("cannot run: {why}")),
+            other => other,
+        }
+    }
+
     fn word(&self) -> &'static str {
         match self {
             Outcome::Passed => "passed",
@@ -233,5 +238,38 @@ fn summary(rows: &[(&str, Outcome, Duration)]) -> Result<(), String> {
         0 => Ok(()),
         1 => Err("One tier failed.".into()),
         more => Err(format!("{more} tiers failed.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum_up(outcomes: Vec<Outcome>) -> Result<(), String> {
+        let rows: Vec<_> = outcomes
+            .into_iter()
+            .map(|outcome| ("tier", outcome, Duration::ZERO))
+            .collect();
+        summary(&rows)
+    }
+
+    #[test]
+    fn a_tier_that_cannot_run_fails_under_ci_and_only_there() {
+        let not_run = || Outcome::NotRun("no broker".into());
+        assert_eq!(sum_up(vec![not_run().judged(false)]), Ok(()));
+        assert_eq!(
+            sum_up(vec![not_run().judged(true)]),
+            Err("One tier failed.".into())
+        );
+    }
+
+    #[test]
+    fn one_failure_among_many_is_a_failure() {
+        let outcomes = vec![
+            Outcome::Passed,
+            Outcome::Failed("red".into()),
+            Outcome::Passed,
+        ];
+        assert_eq!(sum_up(outcomes), Err("One tier failed.".into()));
     }
 }

@@ -1,0 +1,6 @@
+//! What several tests share. A test that uses it says `mod support;`.
+#![allow(dead_code, reason = "no test uses all of it")]
+
+pub mod child;
+pub mod influx_line;
+pub mod peers;

@@ -1,0 +1,275 @@
+//! The test tiers: what `./test` runs.
+
+use std::env;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::{fuzz, shell, tools};
+
+/// One step of a tier.
+enum Step {
+    /// A cargo command.
+    Cargo(&'static [&'static str]),
+    /// rustdoc over the workspace, with every warning an error.
+    Docs,
+    /// Every test of the workspace but those which have a tier of their own.
+    HostTests,
+    /// This variable must be set; the text tells what it is for.
+    NeedsEnv(&'static str, &'static str),
+    /// Telegraf must be there.
+    NeedsTelegraf,
+    /// Every fuzz target for so many seconds.
+    Fuzz(u32),
+}
+
+struct Tier {
+    name: &'static str,
+    about: &'static str,
+    /// The files in tests/ that belong to this tier alone.
+    test_files: &'static [&'static str],
+    steps: &'static [Step],
+}
+
+const TIERS: &[Tier] = &[
+    Tier {
+        name: "style",
+        about: "formatting, lints and documentation, without a warning",
+        test_files: &[],
+        steps: &[
+            Step::Cargo(&["fmt", "--all", "--check"]),
+            Step::Cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]),
+            Step::Docs,
+        ],
+    },
+    Tier {
+        name: "host",
+        about: "unit, golden, table and property tests",
+        test_files: &[],
+        steps: &[Step::HostTests],
+    },
+    Tier {
+        name: "corpus",
+        about: "real telegrams, from the folder that P1_CORPUS names",
+        test_files: &["corpus"],
+        steps: &[
+            Step::NeedsEnv("P1_CORPUS", "the folder with the corpus of real telegrams"),
+            Step::Cargo(&["test", "--test", "corpus"]),
+        ],
+    },
+    Tier {
+        name: "chain",
+        about: "real peers on loopback: mosquitto, Telegraf, InfluxDB",
+        test_files: &["chain", "peers"],
+        steps: &[
+            Step::NeedsTelegraf,
+            Step::Cargo(&["test", "--release", "--test", "chain", "--test", "peers"]),
+        ],
+    },
+    Tier {
+        name: "fuzz",
+        about: "every fuzz target for some seconds",
+        test_files: &[],
+        steps: &[Step::Fuzz(5)],
+    },
+    Tier {
+        name: "bench",
+        about: "the benches, short: their table, no judgement",
+        test_files: &[],
+        steps: &[Step::Cargo(&["bench", "--bench", "*", "--", "--short"])],
+    },
+];
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The tiers to run; all of them when none is named
+    #[arg(value_name = "TIER", value_parser = TIERS.iter().map(|tier| tier.name).collect::<Vec<_>>())]
+    tiers: Vec<String>,
+    /// Name the tiers and run none
+    #[arg(long)]
+    list: bool,
+}
+
+enum Outcome {
+    Passed,
+    Failed(String),
+    /// Something that the tier needs is not there.
+    NotRun(String),
+}
+
+/// Runs the tiers that were asked for and sums them up.
+pub fn run(args: &Args) -> Result<(), String> {
+    if args.list {
+        for tier in TIERS {
+            println!("{:<8} {}", tier.name, tier.about);
+        }
+        return Ok(());
+    }
+    let under_ci = env::var("CI").is_ok_and(|value| value == "true");
+    let mut rows = Vec::new();
+    for tier in TIERS {
+        if !args.tiers.is_empty() && !args.tiers.iter().any(|name| name == tier.name) {
+            continue;
+        }
+        println!("\n== {}: {}", tier.name, tier.about);
+        let start = Instant::now();
+        let outcome = run_steps(tier.steps).judged(under_ci);
+        let took = start.elapsed();
+        println!(
+            "== {}: {} after {:.1} s",
+            tier.name,
+            outcome.word(),
+            took.as_secs_f32()
+        );
+        rows.push((tier.name, outcome, took));
+    }
+    summary(&rows)
+}
+
+impl Outcome {
+    /// CI has everything that a tier needs, or it is not the CI that was meant.
+    fn judged(self, under_ci: bool) -> Outcome {
+        match self {
+            Outcome::NotRun(why) if under_ci => Outcome::Failed(format!("cannot run: {why}")),
+            other => other,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Outcome::Passed => "passed",
+            Outcome::Failed(_) => "FAILED",
+            Outcome::NotRun(_) => "did not run",
+        }
+    }
+
+    fn why(&self) -> &str {
+        match self {
+            Outcome::Passed => "",
+            Outcome::Failed(why) | Outcome::NotRun(why) => why,
+        }
+    }
+}
+
+fn run_steps(steps: &[Step]) -> Outcome {
+    for step in steps {
+        let outcome = run_step(step);
+        if !matches!(outcome, Outcome::Passed) {
+            println!("{}", outcome.why());
+            return outcome;
+        }
+    }
+    Outcome::Passed
+}
+
+fn run_step(step: &Step) -> Outcome {
+    let result = match step {
+        Step::Cargo(args) => shell::run(shell::cargo().args(*args)),
+        Step::Docs => shell::run(
+            shell::cargo()
+                .args(["doc", "--workspace", "--no-deps"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        ),
+        Step::HostTests => host_tests(),
+        Step::NeedsEnv(name, what) => {
+            return match env::var_os(name) {
+                Some(_) => Outcome::Passed,
+                None => Outcome::NotRun(format!("{name} is not set: it names {what}")),
+            };
+        }
+        Step::NeedsTelegraf => {
+            return match tools::ensure_telegraf() {
+                Ok(_) => Outcome::Passed,
+                Err(why) => Outcome::NotRun(why),
+            };
+        }
+        Step::Fuzz(seconds) => fuzz::run_all(*seconds),
+    };
+    match result {
+        Ok(()) => Outcome::Passed,
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
+fn host_tests() -> Result<(), String> {
+    let mut command = shell::cargo();
+    command.args(["test", "--workspace", "--lib", "--bins"]);
+    for file in fs::read_dir(shell::root().join("tests"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let path = file.path();
+        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
+            continue;
+        };
+        let has_own_tier = TIERS.iter().any(|tier| tier.test_files.contains(&name));
+        if path.extension().is_some_and(|ext| ext == "rs") && !has_own_tier {
+            command.args(["--test", name]);
+        }
+    }
+    shell::run(&mut command)?;
+    shell::run(shell::cargo().args(["test", "--workspace", "--doc"]))
+}
+
+fn summary(rows: &[(&str, Outcome, Duration)]) -> Result<(), String> {
+    println!("\ntier     result         time");
+    for (name, outcome, took) in rows {
+        let line = format!(
+            "{name:<8} {:<11} {:>5.1} s  {}",
+            outcome.word(),
+            took.as_secs_f32(),
+            outcome.why()
+        );
+        println!("{}", line.trim_end());
+    }
+    let failed = rows
+        .iter()
+        .filter(|(_, outcome, _)| matches!(outcome, Outcome::Failed(_)))
+        .count();
+    match failed {
+        0 => Ok(()),
+        1 => Err("One tier failed.".into()),
+        more => Err(format!("{more} tiers failed.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum_up(outcomes: Vec<Outcome>) -> Result<(), String> {
+        let rows: Vec<_> = outcomes
+            .into_iter()
+            .map(|outcome| ("tier", outcome, Duration::ZERO))
+            .collect();
+        summary(&rows)
+    }
+
+    #[test]
+    fn a_tier_that_cannot_run_fails_under_ci_and_only_there() {
+        let not_run = || Outcome::NotRun("no broker".into());
+        assert_eq!(sum_up(vec![not_run().judged(false)]), Ok(()));
+        assert_eq!(
+            sum_up(vec![not_run().judged(true)]),
+            Err("One tier failed.".into())
+        );
+    }
+
+    #[test]
+    fn one_failure_among_many_is_a_failure() {
+        let outcomes = vec![
+            Outcome::Passed,
+            Outcome::Failed("red".into()),
+            Outcome::Passed,
+        ];
+        assert_eq!(sum_up(outcomes), Err("One tier failed.".into()));
+    }
+}

@@ -267,8 +267,8 @@ impl Reading {
         if let Some((metric, row)) = row
             && row.kind == Kind::Number
             && let Some(found) = groups.quantity()
+            && let Ok(number) = in_unit(metric, row, found)
         {
-            let number = in_unit(metric, row, found)?;
             return self.push(metric, channel, number, None);
         }
         let groups = self.checked(groups)?;

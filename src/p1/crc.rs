@@ -2,8 +2,14 @@
 
 use crc::{CRC_16_ARC, CRC_16_IBM_SDLC, Crc, Digest, Table};
 
-static ARC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_ARC);
-static X25: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_IBM_SDLC);
+/// A byte at a time from 512 bytes of table where RAM is dear, sixteen from 8 kB elsewhere.
+#[cfg(target_os = "none")]
+type Lookup = Table<1>;
+#[cfg(not(target_os = "none"))]
+type Lookup = Table<16>;
+
+static ARC: Crc<u16, Lookup> = Crc::<u16, Lookup>::new(&CRC_16_ARC);
+static X25: Crc<u16, Lookup> = Crc::<u16, Lookup>::new(&CRC_16_IBM_SDLC);
 
 /// Which CRC a meter computes over its telegram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +32,7 @@ impl Rule {
 }
 
 /// A CRC over the bytes seen so far.
-pub struct Running(Digest<'static, u16, Table<1>>);
+pub struct Running(Digest<'static, u16, Lookup>);
 
 impl Running {
     /// Starts over no bytes.

@@ -7,12 +7,12 @@ use nom::{
     character::complete::{one_of, u8 as number_u8},
     combinator::all_consuming,
     multi::fold_many1,
-    sequence::{delimited, preceded},
+    sequence::preceded,
 };
 
 use super::{
     obis::Obis,
-    value::{Quantity, leading_quantity},
+    value::{self, Quantity},
 };
 
 /// What a line is.
@@ -65,35 +65,44 @@ pub fn oddity(text: &[u8]) -> Oddity {
 /// first `.` as `:`; German and pre-DSMR meters add the F group as `*255`, one example as `.255`.
 #[inline]
 fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
-    let (input, a) = number_before(input, |b| b == b'-')?;
-    let (input, b) = number_before(&input[1..], |b| b == b':')?;
-    let (input, c) = number_before(&input[1..], |b| b == b'.' || b == b':')?;
-    let (input, d) = number_before(&input[1..], |b| b == b'.')?;
-    let (input, e) = number_before(&input[1..], |b| matches!(b, b'(' | b'*' | b'.'))?;
+    let [a, b'-', b, b':', input @ ..] = input else {
+        return Err(nom::Err::Error(()));
+    };
+    let (input, c) = number(input)?;
+    let [b'.' | b':', input @ ..] = input else {
+        return Err(nom::Err::Error(()));
+    };
+    let (input, d) = number(input)?;
+    let [b'.', input @ ..] = input else {
+        return Err(nom::Err::Error(()));
+    };
+    let (input, e) = number(input)?;
     let input = match input {
         [b'(', ..] => input,
         _ => preceded(one_of("*."), number_u8).parse(input)?.0,
     };
+    let (a, b) = (a.wrapping_sub(b'0'), b.wrapping_sub(b'0'));
     match Obis::new(a, b, c, d, e) {
-        Some(id) if input.first() == Some(&b'(') => Ok((input, id)),
+        Some(id) if a < 10 && b < 10 && input.first() == Some(&b'(') => Ok((input, id)),
         _ => Err(nom::Err::Error(())),
     }
 }
 
-/// A number up to 255 in front of a separator, which is left in the input. Five of
-/// these stand in every line, which is why they are not left to combinators.
+/// A number up to 255. Three of these stand in every line, which is why they are not left to a
+/// combinator.
 #[inline(always)]
-fn number_before(input: &[u8], is_separator: impl Fn(u8) -> bool) -> IResult<&[u8], u8, ()> {
+fn number(input: &[u8]) -> IResult<&[u8], u8, ()> {
+    let mut rest = input;
     let mut value = 0u32;
-    for (at, &byte) in input.iter().take(4).enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            value = value * 10 + u32::from(digit);
-        } else if at > 0 && value < 256 && is_separator(byte) {
-            return Ok((&input[at..], value as u8));
-        } else {
-            break;
-        }
+    while let [byte, behind @ ..] = rest
+        && byte.wrapping_sub(b'0') < 10
+        && value < 256
+    {
+        value = value * 10 + u32::from(byte - b'0');
+        rest = behind;
+    }
+    if value < 256 && rest.len() < input.len() {
+        return Ok((rest, value as u8));
     }
     Err(nom::Err::Error(()))
 }
@@ -113,14 +122,17 @@ fn group(input: &[u8]) -> IResult<&[u8], &[u8], ()> {
 pub struct Groups<'a>(&'a [u8]);
 
 impl<'a> Groups<'a> {
-    /// The only group, when it is a number with or without a unit: nearly every line, in one pass.
+    /// A single group that is a number with or without a unit, as nearly every line has it, in one
+    /// pass. Whether the unit is one (and not some further groups) is left to its reader.
     #[inline]
     pub fn quantity(&self) -> Option<Quantity<'a>> {
-        let mut only = delimited(tag("("), leading_quantity, tag(")"));
-        match only.parse(self.0) {
-            Ok(([], quantity)) => Some(quantity),
-            _ => None,
-        }
+        let (rest, number) = preceded(tag("("), value::number).parse(self.0).ok()?;
+        let unit = match rest {
+            [b')'] => &[],
+            [b'*', unit @ .., b')'] => unit,
+            _ => return None,
+        };
+        Some(Quantity { number, unit })
     }
 
     /// The groups, when there is nothing but whole groups up to the end of the line, blanks aside.
@@ -222,7 +234,8 @@ mod tests {
             b"1-0:1.8(1)",
             b"1-0:1.8.1",
             b"1-0:256.8.1(1)",
-            b"1-0:0001.8.1(1)",
+            b"1-0:1000.8.1(1)",
+            b"1-0:.8.1(1)",
             b"16-0:1.8.1(1)",
             b"1-16:1.8.1(1)",
             b"-0:1.8.1(1)",
@@ -248,7 +261,6 @@ mod tests {
                 panic!("{} has no groups", text.escape_ascii());
             };
             assert_eq!(groups.checked(), None, "{}", text.escape_ascii());
-            assert_eq!(groups.quantity(), None, "{}", text.escape_ascii());
         }
     }
 
@@ -258,6 +270,7 @@ mod tests {
         assert_eq!(quantity(b"(00.454*kW)").unwrap().unit, b"kW");
         assert_eq!(quantity(b"(0002)").unwrap().number.mantissa, 2);
         assert_eq!(quantity(b"(1)(2)"), None);
+        assert_eq!(quantity(b"(1"), None);
         assert_eq!(quantity(b"()"), None);
     }
 }

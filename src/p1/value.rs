@@ -1,6 +1,12 @@
 //! Numbers as the meter prints them: fixed-point integers, never floats.
 
-use nom::{IResult, Parser, combinator::all_consuming};
+use nom::{
+    IResult, Parser,
+    bytes::complete::tag,
+    character::complete::alphanumeric0,
+    combinator::{all_consuming, opt},
+    sequence::preceded,
+};
 
 /// The most digits a number may have: what surely fits 64 bits.
 const DIGITS_MAX: usize = 18;
@@ -40,33 +46,20 @@ pub enum NotANumber {
 /// # Errors
 /// [`NotANumber`].
 pub fn quantity(text: &[u8]) -> Result<Quantity<'_>, NotANumber> {
-    match all_consuming(leading_quantity).parse(text) {
+    match all_consuming(printed).parse(text) {
         Ok((_, quantity)) => Ok(quantity),
         Err(_) if matches!(text.trim_ascii(), [] | [b'*', ..]) => Err(NotANumber::Empty),
         Err(_) => Err(NotANumber::Malformed),
     }
 }
 
-/// Reads a quantity at the front of `input`, as [`quantity`] does, up to whatever follows it.
-///
-/// It and [`number`] see most of a telegram's bytes, so they are loops and not combinators.
-#[inline]
-pub fn leading_quantity(input: &[u8]) -> IResult<&[u8], Quantity<'_>, ()> {
+fn printed(input: &[u8]) -> IResult<&[u8], Quantity<'_>, ()> {
     let (input, number) = number(blanks(input))?;
-    let input = match input {
-        [b'*', unit @ ..] => unit,
-        unit => unit,
-    };
-    let mut len = 0;
-    while input.get(len).is_some_and(u8::is_ascii_alphanumeric) {
-        len += 1;
-    }
-    let (unit, input) = input.split_at(len);
+    let (input, unit) = preceded(opt(tag("*")), alphanumeric0).parse(input)?;
     Ok((blanks(input), Quantity { number, unit }))
 }
 
 /// What follows the blanks.
-#[inline]
 fn blanks(mut input: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] = input {
         input = rest;
@@ -74,9 +67,10 @@ fn blanks(mut input: &[u8]) -> &[u8] {
     input
 }
 
-/// Digits with at most one point among them.
+/// Digits with at most one point among them, at the front of `input`. It sees most of a telegram's
+/// bytes, so it is a loop and no combinator.
 #[inline]
-fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
+pub fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
     let (negative, text) = match input {
         [b'-', text @ ..] => (true, text),
         [b'+', text @ ..] => (false, text),

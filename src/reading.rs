@@ -448,31 +448,26 @@ impl Reading {
     /// (many meters print a plain number), is kept as sent.
     fn hex(&mut self, text: &[u8]) -> Result<Span, Skip> {
         let start = self.text.len();
-        if self.decode_hex(text)? {
-            let len = (self.text.len() - start) as u16;
-            let start = start as u16;
-            return Ok(Span { start, len });
-        }
-        self.text.truncate(start);
-        self.store(text)
-    }
-
-    fn decode_hex(&mut self, text: &[u8]) -> Result<bool, Skip> {
+        let len = text.len() / 2;
         if text.is_empty() || !text.len().is_multiple_of(2) {
-            return Ok(false);
+            return self.store(text);
         }
-        for pair in text.chunks_exact(2) {
-            let (Some(high), Some(low)) = (nibble(pair[0]), nibble(pair[1])) else {
-                return Ok(false);
-            };
-            let byte = high << 4 | low;
-            let character = byte >= b' ' && byte != 0x7F;
-            if !(character || matches!(byte, b'\t' | b'\r' | b'\n')) {
-                return Ok(false);
+        let resized = self.text.resize_default(start + len);
+        resized.map_err(|_| Skip::NoRoom)?;
+        let room = self.text.get_mut(start..).unwrap_or_default();
+        for (pair, place) in text.chunks_exact(2).zip(room) {
+            match character(pair[0], pair[1]) {
+                Some(byte) => *place = byte,
+                None => {
+                    self.text.truncate(start);
+                    return self.store(text);
+                }
             }
-            self.text.push(byte).map_err(|_| Skip::NoRoom)?;
         }
-        Ok(true)
+        Ok(Span {
+            start: start as u16,
+            len: len as u16,
+        })
     }
 
     /// Assigns each value to the row that fits this meter and this M-Bus device, now that all
@@ -637,6 +632,16 @@ impl Reading {
 /// What is known to hang on an M-Bus channel; on channel 0, the meter itself, nothing does.
 fn device_on(devices: &[Option<Device>; CHANNELS], channel: u8) -> Option<Device> {
     *devices.get(usize::from(channel).wrapping_sub(1))?
+}
+
+/// The character of two hex digits.
+#[inline]
+fn character(high: u8, low: u8) -> Option<u8> {
+    let byte = nibble(high)? << 4 | nibble(low)?;
+    match byte {
+        b' '..0x7F | 0x80.. | b'\t' | b'\r' | b'\n' => Some(byte),
+        _ => None,
+    }
 }
 
 #[inline]

@@ -136,6 +136,7 @@ impl Framer {
     }
 
     /// Takes bytes from the front of `input` until something is found. `None`: all are taken.
+    #[inline]
     pub fn next<'s>(&'s mut self, input: &mut &[u8]) -> Option<Event<'s>> {
         match self.pending.take() {
             Some(Pending::Header(at)) => {
@@ -252,6 +253,7 @@ impl Framer {
         Event::Start(header)
     }
 
+    #[inline]
     fn body_line(&mut self) -> Event<'_> {
         let line = &self.line[..self.filled];
         let text = trimmed(line);

@@ -1,6 +1,5 @@
 //! One line of a telegram: `A-B:C.D.E(value)(value)…` (P1 companion standard 5.0.2 §6.3).
 
-use memchr::memchr;
 use nom::{
     IResult, Parser,
     bytes::complete::tag,
@@ -110,7 +109,7 @@ fn number(input: &[u8]) -> IResult<&[u8], u8, ()> {
 #[inline]
 fn group(input: &[u8]) -> IResult<&[u8], &[u8], ()> {
     if let [b'(', value @ ..] = input
-        && let Some(end) = memchr(b')', value)
+        && let Some(end) = value.iter().position(|byte| *byte == b')')
     {
         return Ok((&value[end + 1..], &value[..end]));
     }

@@ -69,7 +69,7 @@ fn blanks(mut input: &[u8]) -> &[u8] {
 
 /// Digits with at most one point among them, at the front of `input`. It sees most of a telegram's
 /// bytes, so it is a loop and no combinator.
-#[inline]
+#[inline(always)]
 pub fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
     let (negative, text) = match input {
         [b'-', text @ ..] => (true, text),

@@ -1,0 +1,3 @@
+//! The host: a PC or Raspberry Pi.
+
+pub mod simulator;

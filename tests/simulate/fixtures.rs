@@ -340,6 +340,14 @@ pub const FIXTURES: &[Fixture] = &[
         "lower-crc",
     ),
     meter(
+        "meters/esmr50_crc_mixed.p1",
+        "esmr50",
+        "a check with one letter in lower case",
+        EVENING,
+        303,
+        "mixed-crc",
+    ),
+    meter(
         "meters/be_crc_lower.p1",
         "be",
         "a check in lower case",
@@ -732,11 +740,19 @@ pub const FIXTURES: &[Fixture] = &[
         "slave-channel",
     ),
     meter(
+        "meters/esmr50_cooling_channel.p1",
+        "esmr50",
+        "one more channel: cooling in GJ",
+        EVENING,
+        358,
+        "cooling-channel",
+    ),
+    meter(
         "meters/warmtelink_empty_reading.p1",
         "warmtelink",
         "the first channel's reading is a unit alone",
         EVENING,
-        358,
+        359,
         "empty-reading",
     ),
     meter(
@@ -744,7 +760,7 @@ pub const FIXTURES: &[Fixture] = &[
         "esmr50",
         "the first channel's reading is a unit alone",
         EVENING,
-        359,
+        360,
         "empty-reading",
     ),
     meter(
@@ -752,7 +768,7 @@ pub const FIXTURES: &[Fixture] = &[
         "be",
         "the first channel has not been read yet",
         EVENING,
-        360,
+        361,
         "no-reading",
     ),
     meter(
@@ -760,7 +776,7 @@ pub const FIXTURES: &[Fixture] = &[
         "esmr50",
         "the first channel has not been read yet",
         EVENING,
-        361,
+        362,
         "no-reading",
     ),
     meter(
@@ -768,7 +784,7 @@ pub const FIXTURES: &[Fixture] = &[
         "dsmr30",
         "the value of 24.3.0 on the same line",
         EVENING,
-        362,
+        363,
         "one-line-gas",
     ),
     meter(
@@ -776,7 +792,7 @@ pub const FIXTURES: &[Fixture] = &[
         "esmr50",
         "every channel is one higher",
         EVENING,
-        363,
+        364,
         "gas-channel-2",
     ),
     meter(
@@ -784,7 +800,7 @@ pub const FIXTURES: &[Fixture] = &[
         "dsmr22",
         "every channel is one higher",
         EVENING,
-        364,
+        365,
         "gas-channel-2",
     ),
     meter(
@@ -792,7 +808,7 @@ pub const FIXTURES: &[Fixture] = &[
         "be",
         "every channel is two higher",
         EVENING,
-        365,
+        366,
         "gas-channel-3",
     ),
     meter(
@@ -800,7 +816,7 @@ pub const FIXTURES: &[Fixture] = &[
         "esmr50",
         "a dead channel 1 first: stamp 632525252525S, no unit",
         EVENING,
-        366,
+        367,
         "dead-channel",
     ),
     meter(
@@ -808,7 +824,7 @@ pub const FIXTURES: &[Fixture] = &[
         "be",
         "a dead channel 1 first: stamp 632525252525S, no unit",
         EVENING,
-        367,
+        368,
         "dead-channel",
     ),
     meter(
@@ -816,7 +832,7 @@ pub const FIXTURES: &[Fixture] = &[
         "dsmr22",
         "a dead channel 1 first: stamp 632525252525S, no unit",
         EVENING,
-        368,
+        369,
         "dead-channel",
     ),
     meter(
@@ -824,7 +840,7 @@ pub const FIXTURES: &[Fixture] = &[
         "dsmr42",
         "a dead channel 1 first: a stamp of years ago",
         EVENING,
-        369,
+        370,
         "dead-channel-old",
     ),
     meter(
@@ -832,7 +848,7 @@ pub const FIXTURES: &[Fixture] = &[
         "esmr50",
         "a dead channel 1 first: a stamp of 1970",
         EVENING,
-        370,
+        371,
         "dead-channel-1970",
     ),
     meter(
@@ -840,7 +856,7 @@ pub const FIXTURES: &[Fixture] = &[
         "be",
         "a dead channel 1 first: a stamp of 2000",
         EVENING,
-        371,
+        372,
         "dead-channel-2000",
     ),
     meter(
@@ -848,7 +864,7 @@ pub const FIXTURES: &[Fixture] = &[
         "esmr50",
         "an unpaired channel 1 first: all empty",
         EVENING,
-        372,
+        373,
         "dead-channel-empty",
     ),
     meter(
@@ -856,7 +872,7 @@ pub const FIXTURES: &[Fixture] = &[
         "dsmr42",
         "a blank behind the header's baud digit",
         EVENING,
-        373,
+        374,
         "header-blank",
     ),
     meter(
@@ -864,7 +880,7 @@ pub const FIXTURES: &[Fixture] = &[
         "se",
         "9 for a baud digit",
         EVENING,
-        374,
+        375,
         "header-nine",
     ),
     meter(
@@ -872,7 +888,7 @@ pub const FIXTURES: &[Fixture] = &[
         "be",
         "a header without a baud digit",
         EVENING,
-        375,
+        376,
         "header-no-baud",
     ),
     meter(
@@ -880,7 +896,7 @@ pub const FIXTURES: &[Fixture] = &[
         "esmr50",
         "a slash inside the header",
         EVENING,
-        376,
+        377,
         "header-slash",
     ),
     meter(
@@ -888,7 +904,7 @@ pub const FIXTURES: &[Fixture] = &[
         "esmr50",
         "no blank line behind the header",
         EVENING,
-        377,
+        378,
         "no-blank-line",
     ),
     meter(
@@ -896,7 +912,7 @@ pub const FIXTURES: &[Fixture] = &[
         "lu",
         "a blank line before the end",
         EVENING,
-        378,
+        379,
         "blank-end",
     ),
     meter(
@@ -904,7 +920,7 @@ pub const FIXTURES: &[Fixture] = &[
         "se",
         "the last object and the ! on one line",
         EVENING,
-        379,
+        380,
         "glued-end",
     ),
     meter(
@@ -912,7 +928,7 @@ pub const FIXTURES: &[Fixture] = &[
         "dsmr30",
         "the last object and the ! on one line",
         EVENING,
-        380,
+        381,
         "glued-end",
     ),
     meter(

@@ -48,7 +48,7 @@ const FAILURE: u64 = 62;
 
 impl Meter {
     fn new(kind: Kind, seed: u64, start: i64) -> Self {
-        // Two whole hours back, so that the first telegram already has a last quarter of an hour
+        // At least one whole hour back, so that the first telegram already has a last quarter of an hour
         // and a last capture that were lived, not invented.
         let origin = start - start.rem_euclid(3_600) - 3_600;
         let zone = kind.zone();
@@ -253,8 +253,8 @@ impl Simulator {
     /// What the meter sends at a moment, as the bytes on its line. With faults this may be noise
     /// around a telegram, a piece of one, two of them, or nothing.
     ///
-    /// The household lives every second up to that moment, so a year ahead takes seconds. A moment
-    /// before the last one turns back the meter's clock and nothing else.
+    /// The household lives every second up to that moment, so the cost grows with the distance. A
+    /// moment before the last one turns back the meter's clock and nothing else.
     pub fn telegram_at(&mut self, utc_seconds: i64) -> Vec<u8> {
         self.meter.live_until(utc_seconds);
         self.sent = self.sent.saturating_add(1);
@@ -361,7 +361,7 @@ mod tests {
                 same += usize::from(now == before);
                 before = now;
             }
-            // A heat meter without a clock line for power counts in MJ only, yet its clock moves.
+            // Without a clock in the telegram, two seconds of the same power look the same.
             let allowed = if kind.check() == Check::None { 30 } else { 0 };
             assert!(same <= allowed, "{kind}: {same} of 60 the same");
         }

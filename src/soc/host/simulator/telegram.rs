@@ -7,10 +7,19 @@ use crc::{CRC_16_ARC, CRC_16_IBM_SDLC, Crc};
 
 use super::kind::Check;
 
+/// The letters among the digits of the check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    Upper,
+    Lower,
+    /// The first letter in lower case, the others in upper case.
+    Mixed,
+}
+
 /// How the digits of the check are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digits {
-    pub lower_case: bool,
+    pub case: Case,
     /// Four digits, with leading zeros.
     pub padded: bool,
     /// Bits turned over in the check's value; zero leaves it right.
@@ -73,10 +82,14 @@ impl Telegram {
         } else {
             format!("{value:X}")
         };
-        if self.digits.lower_case {
-            text.to_lowercase()
-        } else {
-            text
+        match self.digits.case {
+            Case::Upper => text,
+            Case::Lower => text.to_lowercase(),
+            Case::Mixed => {
+                let letter = text.find(|digit: char| digit.is_ascii_alphabetic());
+                let (lower, upper) = text.split_at(letter.map_or(0, |at| at + 1));
+                lower.to_lowercase() + upper
+            }
         }
     }
 

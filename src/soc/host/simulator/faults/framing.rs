@@ -4,7 +4,7 @@ use std::prelude::v1::*;
 
 use super::super::kind::Check;
 use super::super::meter::Meter;
-use super::super::telegram::Telegram;
+use super::super::telegram::{Case, Telegram};
 use super::Fault;
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -52,9 +52,17 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
     Fault::telegram("lower-crc", "a check in lower case", |t, _| {
-        t.digits.lower_case = true;
+        t.digits.case = Case::Lower;
         t.check != Check::None
     }),
+    Fault::telegram(
+        "mixed-crc",
+        "a check whose first letter is in lower case",
+        |t, _| {
+            t.digits.case = Case::Mixed;
+            t.check != Check::None
+        },
+    ),
     Fault::telegram(
         "unpadded-crc",
         "a check without its leading zeros, if it has any",

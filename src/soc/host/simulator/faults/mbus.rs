@@ -16,6 +16,14 @@ pub(super) const FAULTS: &[Fault] = &[
             add_channel(t, meter, "004", 3, &heat)
         },
     ),
+    Fault::telegram(
+        "cooling-channel",
+        "one more channel: cooling in GJ",
+        |t, meter| {
+            let cold = format!("{}*GJ", fixed(meter.captured().heat / 7_000, 8, 3));
+            add_channel(t, meter, "010", 5, &cold)
+        },
+    ),
     Fault::telegram("water-channel", "one more channel: water", |t, meter| {
         let water = format!("{}*m3", fixed(meter.captured().water, 8, 3));
         add_channel(t, meter, "007", 2, &water)

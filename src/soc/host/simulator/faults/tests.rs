@@ -104,6 +104,7 @@ const PRINTED: &[(&str, Kind, &[u8])] = &[
     ("peak-never", Kind::Be, b"(35255255255255255S)(00.000*kW)"),
     ("heat-channel", Kind::Esmr50, b"0-2:24.1.0(004)\r\n"),
     ("water-channel", Kind::Lu, b"0-2:24.1.0(007)\r\n"),
+    ("cooling-channel", Kind::Esmr50, b"0-2:24.1.0(010)\r\n"),
     ("slave-channel", Kind::Be, b"0-3:24.1.0(002)\r\n"),
     (
         "no-reading",
@@ -260,6 +261,7 @@ fn checks_are_wrong_lower_case_unpadded_or_absent() {
     let plain = telegrams(Kind::Esmr50, "", 3, 60);
     let wrong = telegrams(Kind::Esmr50, "crc", 3, 60);
     let lower = telegrams(Kind::Esmr50, "lower-crc", 3, 60);
+    let mixed = telegrams(Kind::Esmr50, "mixed-crc", 3, 60);
     let unpadded = telegrams(Kind::Esmr50, "unpadded-crc", 3, 60);
     let absent = telegrams(Kind::Esmr50, "no-crc", 3, 60);
     let mut short = 0;
@@ -268,6 +270,13 @@ fn checks_are_wrong_lower_case_unpadded_or_absent() {
         assert_eq!(right.len(), 4);
         assert!(check_is_right(&plain[n]) && !check_is_right(&wrong[n]));
         assert_eq!(digits(&lower[n]), right.to_lowercase());
+        let of_letters = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+        let (letters, all) = (of_letters(&digits(&mixed[n])), of_letters(&right));
+        if let Some(first) = all.chars().next() {
+            let first = first.to_ascii_lowercase().to_string();
+            assert_eq!(letters, first + &all[1..]);
+        }
+        assert_eq!(digits(&mixed[n]).to_uppercase(), right);
         assert_eq!(digits(&unpadded[n]), right.trim_start_matches('0'));
         assert_eq!(digits(&absent[n]), "");
         short += usize::from(right.starts_with('0'));

@@ -19,7 +19,7 @@ use std::prelude::v1::*;
 use super::household::Tariff;
 use super::kind::Kind;
 use super::meter::Meter;
-use super::telegram::{Digits, Objects, Telegram, fixed};
+use super::telegram::{Case, Digits, Objects, Telegram, fixed};
 
 /// The telegram a faultless meter has at this moment.
 pub(super) fn telegram(meter: &Meter) -> Telegram {
@@ -112,7 +112,7 @@ pub(super) fn telegram(meter: &Meter) -> Telegram {
         bare_lf: false,
         check: meter.kind.check(),
         digits: Digits {
-            lower_case: false,
+            case: Case::Upper,
             padded: meter.kind != Kind::Warmtelink,
             spoiled: 0,
         },

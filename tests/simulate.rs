@@ -178,6 +178,32 @@ fn a_port_serves_one_client_after_another() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_and_goes_makes_room_for_the_next() {
+    // More than the kernel keeps for a client, so that the meter is held up in a telegram.
+    let (place, ended) = in_background(options(&[
+        "--rate",
+        "max",
+        "--count",
+        "8000",
+        "--faults",
+        "long-message",
+        "--output",
+        "tcp://0",
+    ]));
+    let Place::Tcp(address) = place else {
+        panic!("no address but {place}");
+    };
+    let first = TcpStream::connect(address).unwrap();
+    std::thread::sleep(Duration::from_millis(1_500));
+    drop(first);
+    let mut rest = Vec::new();
+    let mut second = TcpStream::connect(address).unwrap();
+    second.read_to_end(&mut rest).unwrap();
+    assert!(rest.starts_with(b"/Ene5") && rest.ends_with(b"\r\n"));
+    ends_well(&ended);
+}
+
+#[test]
 fn a_reader_that_closes_its_end_ends_the_simulation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe");

@@ -20,7 +20,7 @@ use super::simulator::{Faults, Kind, Simulator};
 use output::{Opened, Reader};
 pub use output::{Output, OutputError};
 
-/// What to simulate, how fast, and where to.
+/// Simulates a smart meter on stdout, a file, a pty or a TCP port
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Which meter: esmr50, be, dsmr42, lu, se, hu, ... (--help shows all)
@@ -57,14 +57,14 @@ fn kinds() -> String {
     let rows = Kind::ALL
         .iter()
         .map(|kind| format!("  {:<12} {}\n", kind.name(), kind.about()));
-    format!("Which meter:\n{}", rows.collect::<String>())
+    format!("Which meter:\n{}", rows.collect::<String>().trim_end())
 }
 
 fn faults() -> String {
     format!(
         "Oddities, comma separated. NAME bends every telegram, NAME:0.1 about one in ten, NAME@2 \
          the second only:\n{}",
-        table()
+        table().trim_end()
     )
 }
 

@@ -1,3 +1,5 @@
 //! A PC or Raspberry Pi with a P1 cable, and everybody's first try.
 
 pub mod decode;
+pub mod simulate;
+pub mod simulator;

@@ -639,8 +639,9 @@ fn device_on(devices: &[Option<Device>; CHANNELS], channel: u8) -> Option<Device
 fn character(high: u8, low: u8) -> Option<u8> {
     let byte = nibble(high)? << 4 | nibble(low)?;
     match byte {
-        b' '..0x7F | 0x80.. | b'\t' | b'\r' | b'\n' => Some(byte),
-        _ => None,
+        b'\t' | b'\r' | b'\n' => Some(byte),
+        0..b' ' | 0x7F => None,
+        byte => Some(byte),
     }
 }
 

@@ -1,0 +1,3 @@
+//! The host board's side of the seams.
+
+mod time;

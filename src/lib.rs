@@ -6,3 +6,4 @@ extern crate std;
 
 pub mod p1;
 pub mod soc;
+pub mod storage;

@@ -1,4 +1,7 @@
 //! A PC or Raspberry Pi with a P1 cable, and everybody's first try.
 
 pub mod executor;
+pub mod flash;
+pub mod nor;
+pub mod ram_flash;
 pub mod time;

@@ -67,6 +67,9 @@ pub struct Store<F: NorFlash> {
 #[repr(align(4))]
 struct Buffer([u8; BUFFER]);
 
+/// How often a value is written before the flash is called worn out.
+const ATTEMPTS: u32 = 4;
+
 type FlashError<F> = sequential_storage::Error<F>;
 
 /// Answer of the map once corruption is dealt with.
@@ -76,24 +79,28 @@ enum Outcome<T> {
 }
 
 impl<F: NorFlash> Store<F> {
-    /// Keeps the values in `range` of `flash`: whole sectors, two at least.
+    /// Opens what is kept in `range` of `flash`: whole sectors, two at least.
     ///
     /// One sector is always kept free, and all values together have to fit into one, with 8 bytes
     /// more for each.
     ///
     /// # Errors
-    /// [`Error::Range`].
-    pub fn new(flash: F, range: Range<u32>) -> Result<Self, Error<F::Error>> {
+    /// [`Error::Range`], [`Error::Flash`].
+    pub async fn open(flash: F, range: Range<u32>) -> Result<Self, Error<F::Error>> {
         if range.is_empty() || range.end as usize > flash.capacity() {
             return Err(Error::Range);
         }
         let config = MapConfig::try_new(range).map_err(|_| Error::Range)?;
-        Ok(Self {
+        let mut store = Self {
             map: MapStorage::new(flash, config, Cache::new_uncached()),
             buffer: Buffer([0; BUFFER]),
             wanted: Buffer([0; BUFFER]),
             erasures: 0,
-        })
+        };
+        if !store.holds_a_value().await? && !store.is_blank().await? {
+            store.erase().await?;
+        }
+        Ok(store)
     }
 
     /// How often everything was lost because the contents could not be repaired, since the start.
@@ -139,24 +146,23 @@ impl<F: NorFlash> Store<F> {
         if value.len() > MAX_VALUE {
             return Err(Error::TooLong(value.len()));
         }
-        let length = self.fetch(key).await?.unwrap_or(0);
-        if self.wanted.0.get(..length) == Some(value) {
+        if self.holds(key, value).await? {
             return Ok(Put::Unchanged);
         }
-        let key = key.to_bytes();
-        let result = self.map.store_item(&mut self.buffer.0, &key, &value).await;
-        match self.settle(result).await? {
-            Outcome::Done(()) => {}
-            Outcome::Erased => {
-                let result = self.map.store_item(&mut self.buffer.0, &key, &value).await;
-                match self.settle(result).await? {
-                    Outcome::Done(()) => {}
-                    // What was erased a moment ago is corrupt again: the flash keeps nothing.
-                    Outcome::Erased => return Err(Error::WornOut),
-                }
+        for _ in 0..ATTEMPTS {
+            let result = self
+                .map
+                .store_item(&mut self.buffer.0, &key.to_bytes(), &value)
+                .await;
+            // An erased store is tried again, and so is a word that kept something else: the map
+            // goes on behind it.
+            if let Outcome::Done(()) = self.settle(result).await?
+                && self.holds(key, value).await?
+            {
+                return Ok(Put::Written);
             }
         }
-        Ok(Put::Written)
+        Err(Error::WornOut)
     }
 
     /// Forgets the value of `key`.
@@ -165,6 +171,12 @@ impl<F: NorFlash> Store<F> {
     /// As for [`put`](Self::put): a removal is a write too.
     pub async fn remove(&mut self, key: Key) -> Result<Put, Error<F::Error>> {
         self.put(key, &[]).await
+    }
+
+    /// Whether `value` is the value of `key`.
+    async fn holds(&mut self, key: Key, value: &[u8]) -> Result<bool, Error<F::Error>> {
+        let length = self.fetch(key).await?.unwrap_or(0);
+        Ok(self.wanted.0.get(..length) == Some(value))
     }
 
     /// Reads the value of `key` into `wanted` and returns its length, `None` when empty or absent.
@@ -201,14 +213,55 @@ impl<F: NorFlash> Store<F> {
             // The rest says that the map cannot make sense of the contents: no value put here has
             // these lengths or lacks a key.
             Err(_) => {
-                self.erasures = self.erasures.saturating_add(1);
-                match self.map.erase_all().await {
-                    Ok(()) => Ok(Outcome::Erased),
-                    Err(FlashError::Storage { value, .. }) => Err(Error::Flash(value)),
-                    Err(_) => Err(Error::WornOut),
-                }
+                self.erase().await?;
+                Ok(Outcome::Erased)
             }
         }
+    }
+
+    /// Starts anew with nothing.
+    async fn erase(&mut self) -> Result<(), Error<F::Error>> {
+        self.erasures = self.erasures.saturating_add(1);
+        match self.map.erase_all().await {
+            Ok(()) => Ok(()),
+            Err(FlashError::Storage { value, .. }) => Err(Error::Flash(value)),
+            Err(_) => Err(Error::WornOut),
+        }
+    }
+
+    /// Whether one value at least can be read.
+    async fn holds_a_value(&mut self) -> Result<bool, Error<F::Error>> {
+        // Going through all values does not repair first, as reading one does.
+        if self.fetch(Key::Stamp(0)).await?.is_some() {
+            return Ok(true);
+        }
+        let result = match self.map.fetch_all_items(&mut self.buffer.0).await {
+            Ok(mut values) => values
+                .next::<&[u8]>(&mut self.wanted.0)
+                .await
+                .map(|value| value.is_some()),
+            Err(error) => Err(error),
+        };
+        match self.settle(result).await? {
+            Outcome::Done(found) => Ok(found),
+            Outcome::Erased => Ok(false),
+        }
+    }
+
+    /// Whether every byte is erased.
+    async fn is_blank(&mut self) -> Result<bool, Error<F::Error>> {
+        let mut range = self.map.flash_range();
+        while !range.is_empty() {
+            let length = range.len().min(BUFFER);
+            let bytes = &mut self.buffer.0[..length];
+            let flash = self.map.flash();
+            flash.read(range.start, bytes).await.map_err(Error::Flash)?;
+            if bytes.iter().any(|&byte| byte != 0xFF) {
+                return Ok(false);
+            }
+            range.start += length as u32;
+        }
+        Ok(true)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use embassy_futures::block_on;
-use embedded_storage_async::nor_flash::{NorFlash, ReadNorFlash};
+use embedded_storage_async::nor_flash::NorFlash;
 use metertrekker::soc::host::flash::{FileFlash, SECTOR};
 use metertrekker::soc::host::ram_flash::{Error as FlashError, RamFlash};
 use metertrekker::storage::{Error, Key, MAX_VALUE, Put, Store};
@@ -27,12 +27,9 @@ fn value(n: u32) -> Vec<u8> {
     (0..length as u32).map(|i| (n * 31 + i) as u8).collect()
 }
 
-fn store<F: NorFlash>(flash: F) -> Store<F>
-where
-    F::Error: core::fmt::Debug,
-{
+fn store<F: NorFlash>(flash: F) -> Store<F> {
     let capacity = flash.capacity() as u32;
-    Store::new(flash, 0..capacity).expect("the whole flash is a valid range")
+    block_on(Store::open(flash, 0..capacity)).expect("the whole flash is a valid range")
 }
 
 fn get<F: NorFlash>(store: &mut Store<F>, key: Key) -> Vec<u8> {
@@ -49,7 +46,11 @@ fn check<F: NorFlash>(store: &mut Store<F>, model: &Model, context: &str) {
 
 /// For each step of a script: cut the power after every `stride`th byte that the step writes or
 /// erases, re-open, check all keys, then go on and check again.
-fn cut_everywhere<const BYTES: usize, const SECTORS: usize>(steps: u32, stride: usize) {
+fn cut_everywhere<const BYTES: usize, const SECTORS: usize>(
+    steps: u32,
+    stride: usize,
+    rotations: u32,
+) {
     let mut newest = Model::new();
     let mut flash = RamFlash::<BYTES, SECTORS>::new();
     for step in 0..steps {
@@ -65,9 +66,8 @@ fn cut_everywhere<const BYTES: usize, const SECTORS: usize>(steps: u32, stride: 
         for cut in (0..bytes).step_by(stride) {
             let context =
                 format!("{SECTORS} sectors of {BYTES}, step {step}, cut after {cut} of {bytes}");
-            let mut dark = flash.clone();
-            dark.cut_after(cut);
-            let mut dark = store(dark);
+            let mut dark = store(flash.clone());
+            dark.flash().cut_after(cut);
             let result = block_on(dark.put(key(number), &new));
             assert_eq!(result, Err(Error::Flash(FlashError::PowerCut)), "{context}");
 
@@ -87,14 +87,15 @@ fn cut_everywhere<const BYTES: usize, const SECTORS: usize>(steps: u32, stride: 
                 model.insert(number, new);
             }
             check(&mut reopened, &model, &context);
-            assert_eq!(reopened.erasures(), 0, "{context}");
+            // A store that was cut off before its first value has nothing to lose.
+            assert!(reopened.erasures() == 0 || newest.is_empty(), "{context}");
         }
         newest.insert(number, new);
         flash = uncut;
     }
     let least = flash.erases().iter().min();
     assert!(
-        least >= Some(&3),
+        least >= Some(&rotations),
         "the script rotates too little: {:?}",
         flash.erases()
     );
@@ -102,17 +103,17 @@ fn cut_everywhere<const BYTES: usize, const SECTORS: usize>(steps: u32, stride: 
 
 #[test]
 fn a_power_cut_after_any_byte_loses_nothing_in_three_small_sectors() {
-    cut_everywhere::<256, 3>(120, 1);
+    cut_everywhere::<256, 3>(120, 1, 3);
 }
 
 #[test]
 fn a_power_cut_after_any_byte_loses_nothing_in_two_sectors() {
-    cut_everywhere::<256, 2>(60, 1);
+    cut_everywhere::<256, 2>(60, 1, 3);
 }
 
 #[test]
 fn a_power_cut_loses_nothing_in_sectors_of_the_real_size() {
-    cut_everywhere::<SECTOR, 2>(1200, 509);
+    cut_everywhere::<SECTOR, 2>(420, 509, 1);
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn a_failed_write_is_an_error_and_keeps_the_old_value() {
 #[test]
 fn wrong_arguments_are_errors() {
     let range = |range| {
-        Store::new(RamFlash::<256, 3>::new(), range)
+        block_on(Store::open(RamFlash::<256, 3>::new(), range))
             .map(|_| ())
             .unwrap_err()
     };
@@ -261,6 +262,7 @@ fn a_flipped_byte_costs_at_most_what_it_hit() {
     for index in 0..512 {
         let mut damaged = flash.clone();
         damaged.contents_mut()[index] ^= 0x10;
+        damaged.set_lenient();
         let mut store = store(damaged);
         let values = [get(&mut store, key(0)), get(&mut store, key(1))];
         let lost = values.iter().filter(|value| value.is_empty()).count();

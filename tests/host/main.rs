@@ -1,3 +1,5 @@
 //! The host board's side of the seams.
 
+mod flash;
+mod net;
 mod time;

@@ -121,7 +121,9 @@ impl NorFlash for FileFlash {
         self.file
             .read_exact_at(&mut old, offset.into())
             .map_err(|error| self.failed(error))?;
-        nor::check_clears_only(offset, &old, bytes)?;
+        // Nobody but this program may change the file, and it writes what is erased only.
+        nor::check_clears_only(offset, &old, bytes)
+            .map_err(|_| Error::Damaged(self.path.clone()))?;
         self.file
             .write_all_at(bytes, offset.into())
             .and_then(|()| self.file.sync_data())
@@ -151,6 +153,8 @@ pub enum Error {
     },
     /// Anything else that the operating system reports.
     Io(PathBuf, io::Error),
+    /// The write needs bits that are already 0: not all of the contents is from this firmware.
+    Damaged(PathBuf),
     /// The caller breaks a rule of the flash.
     Misuse(Misuse),
 }
@@ -207,6 +211,11 @@ impl fmt::Display for Error {
                 f,
                 "{}: has {found} bytes where {expected} are expected, so it is not from this version \
                  of the firmware; move it away to start with defaults",
+                path.display()
+            ),
+            Self::Damaged(path) => write!(
+                f,
+                "{}: was changed by something else; move it away to start with defaults",
                 path.display()
             ),
             Self::Io(path, error) => write!(

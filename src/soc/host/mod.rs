@@ -2,6 +2,7 @@
 
 pub mod executor;
 pub mod flash;
+pub mod net;
 pub mod nor;
 pub mod ram_flash;
 pub mod time;

@@ -1,5 +1,6 @@
 //! A PC or Raspberry Pi with a P1 cable, and everybody's first try.
 
+pub mod broker;
 pub mod executor;
 pub mod flash;
 pub mod net;

@@ -57,7 +57,7 @@ pub enum Put {
 /// Contents that cannot be repaired (never written by this firmware, a worn-out sector) are erased
 /// rather than left to block the device, and [`erasures`](Store::erasures) counts it.
 pub struct Store<F: NorFlash> {
-    map: MapStorage<[u8; KEY], F, Cache<Uncached, Uncached, Uncached, [u8; KEY]>>,
+    map: MapStorage<[u8; KEY], F, NoCache>,
     buffer: Buffer,
     wanted: Buffer,
     erasures: u32,
@@ -70,6 +70,7 @@ struct Buffer([u8; BUFFER]);
 /// How often a value is written before the flash is called worn out.
 const ATTEMPTS: u32 = 4;
 
+type NoCache = Cache<Uncached, Uncached, Uncached, [u8; KEY]>;
 type FlashError<F> = sequential_storage::Error<F>;
 
 /// Answer of the map once corruption is dealt with.

@@ -5,5 +5,6 @@ pub mod executor;
 pub mod flash;
 pub mod net;
 pub mod nor;
+pub mod p1;
 pub mod ram_flash;
 pub mod time;

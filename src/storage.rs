@@ -1,20 +1,37 @@
 //! What survives a restart: small values under typed keys, in a few sectors of flash.
 //!
-//! A value is appended to the newest sector and the sectors are used in turn, so the wear is spread.
-//! A power cut at any moment leaves each key with its old or its new value.
+//! Values are appended to the sector in use. When it is full, the newest of each key move to the
+//! next sector, whose header is written last and makes it the one in use; so the sectors wear
+//! evenly, and a sector is erased only when nothing in it is needed. A power cut at any moment
+//! leaves each key with its old or its new value, whatever the cut has made of the words or of the
+//! sector under way, which the data sheets leave undefined.
+//!
+//! A sector starts with two copies of a header: magic, generation, CRC. Records follow: kind, number
+//! and length of the value, CRC over these and the value, the value filled up to whole words.
 
 use core::fmt;
 use core::ops::Range;
 
+use crc::{CRC_32_ISCSI, Crc, NoTable};
 use embedded_storage_async::nor_flash::NorFlash;
-use sequential_storage::cache::{Cache, Uncached};
-use sequential_storage::map::{MapConfig, MapStorage};
 
 /// Longest value in bytes.
 pub const MAX_VALUE: usize = 64;
-const KEY: usize = 3;
-/// Key and value, rounded up to words of the flash (4 bytes on all boards, 32 at most).
-const BUFFER: usize = (KEY + MAX_VALUE).next_multiple_of(32);
+
+/// Everything in flash stands at multiples of this, a multiple of all boards' smallest write.
+const WORD: usize = 4;
+const MAGIC: [u8; WORD] = *b"MTS1";
+const HEADER: usize = 3 * WORD;
+/// Where the records start.
+const RECORDS: u32 = 2 * HEADER as u32;
+/// A record without its value.
+const HEAD: usize = 2 * WORD;
+const MAX_RECORD: usize = HEAD + MAX_VALUE;
+/// How often a value is written before the flash is called worn out.
+const ATTEMPTS: u32 = 3;
+
+/// Without its table of 1 KiB: RAM is scarcer than time here.
+const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
 
 /// What a value is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +46,7 @@ pub enum Key {
 impl Key {
     /// The form in flash: a letter for the kind, then the number. A letter once used keeps its
     /// meaning for ever.
-    fn to_bytes(self) -> [u8; KEY] {
+    fn to_bytes(self) -> [u8; 3] {
         match self {
             Self::Stamp(device) => [b's', device, 0],
             Self::Text(row) => {
@@ -49,74 +66,137 @@ pub enum Put {
     Written,
 }
 
-/// Values under keys in a range of flash.
-///
-/// RAM: two buffers of 96 bytes beside the flash driver itself. Nothing is cached: a `get` reads the
-/// headers of the sectors in use, so keep hot values in RAM.
-///
-/// Contents that cannot be repaired (never written by this firmware, a worn-out sector) are erased
-/// rather than left to block the device, and [`erasures`](Store::erasures) counts it.
-pub struct Store<F: NorFlash> {
-    map: MapStorage<[u8; KEY], F, NoCache>,
-    buffer: Buffer,
-    wanted: Buffer,
-    erasures: u32,
+/// What [`Store::open`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// Erased flash: the first start.
+    Blank,
+    /// Values, possibly none.
+    Values,
+    /// Something else, or damaged beyond use. The first value put erases it.
+    Unreadable,
 }
 
-/// The flash drivers of some chips move whole words only.
+/// Values under keys in a range of flash.
+///
+/// RAM: one buffer of 72 bytes and five words beside the flash driver itself. Nothing is cached: a
+/// `get` reads through the sector in use, so keep hot values in RAM.
+pub struct Store<F> {
+    flash: F,
+    range: Range<u32>,
+    /// Address of the sector in use.
+    active: Option<u32>,
+    generation: u32,
+    /// Offset in the sector in use from which all is blank.
+    free: u32,
+    /// The three above may not agree with the flash: a move to another sector was broken off.
+    stale: bool,
+    contents: Contents,
+    buffer: Buffer,
+}
+
+/// The flash drivers of some chips move whole, aligned words only.
 #[repr(align(4))]
-struct Buffer([u8; BUFFER]);
+struct Buffer([u8; MAX_RECORD]);
 
-/// How often a value is written before the flash is called worn out.
-const ATTEMPTS: u32 = 4;
+/// A record whose CRC is right.
+#[derive(Clone, Copy)]
+struct Record {
+    /// Offset in its sector.
+    offset: u32,
+    key: [u8; 3],
+    /// Length of the value.
+    length: usize,
+}
 
-type NoCache = Cache<Uncached, Uncached, Uncached, [u8; KEY]>;
-type FlashError<F> = sequential_storage::Error<F>;
+impl Record {
+    fn size(length: usize) -> usize {
+        HEAD + length.next_multiple_of(WORD)
+    }
 
-/// Answer of the map once corruption is dealt with.
-enum Outcome<T> {
-    Done(T),
-    Erased,
+    fn end(self) -> u32 {
+        self.offset + Self::size(self.length) as u32
+    }
 }
 
 impl<F: NorFlash> Store<F> {
+    const SECTOR: u32 = {
+        assert!(WORD.is_multiple_of(F::WRITE_SIZE) && WORD.is_multiple_of(F::READ_SIZE));
+        F::ERASE_SIZE as u32
+    };
+
     /// Opens what is kept in `range` of `flash`: whole sectors, two at least.
     ///
-    /// One sector is always kept free, and all values together have to fit into one, with 8 bytes
-    /// more for each.
+    /// All values together have to fit into one sector less 24 bytes, with 8 bytes more for each.
     ///
     /// # Errors
     /// [`Error::Range`], [`Error::Flash`].
     pub async fn open(flash: F, range: Range<u32>) -> Result<Self, Error<F::Error>> {
-        if range.is_empty() || range.end as usize > flash.capacity() {
+        let whole = |address: u32| address.is_multiple_of(Self::SECTOR);
+        if !(whole(range.start) && whole(range.end))
+            || range.end as usize > flash.capacity()
+            || range.len() < 2 * F::ERASE_SIZE
+            || F::ERASE_SIZE < RECORDS as usize + MAX_RECORD
+        {
             return Err(Error::Range);
         }
-        let config = MapConfig::try_new(range).map_err(|_| Error::Range)?;
         let mut store = Self {
-            map: MapStorage::new(flash, config, Cache::new_uncached()),
-            buffer: Buffer([0; BUFFER]),
-            wanted: Buffer([0; BUFFER]),
-            erasures: 0,
+            flash,
+            range,
+            active: None,
+            generation: 0,
+            free: 0,
+            stale: true,
+            contents: Contents::Blank,
+            buffer: Buffer([0; MAX_RECORD]),
         };
-        if !store.holds_a_value().await? && !store.is_blank().await? {
-            store.erase().await?;
-        }
+        store.contents = store.scan().await?;
         Ok(store)
     }
 
-    /// How often everything was lost because the contents could not be repaired, since the start.
-    pub fn erasures(&self) -> u32 {
-        self.erasures
+    /// Finds the sector in use.
+    async fn scan(&mut self) -> Result<Contents, Error<F::Error>> {
+        let mut contents = Contents::Blank;
+        self.active = None;
+        self.generation = 0;
+        for sector in self.range.clone().step_by(F::ERASE_SIZE) {
+            if let Some(generation) = self.generation_of(sector).await? {
+                if self.active.is_none() || generation > self.generation {
+                    self.active = Some(sector);
+                    self.generation = generation;
+                }
+                contents = Contents::Values;
+            } else if contents == Contents::Blank && self.used(sector).await? > 0 {
+                contents = Contents::Unreadable;
+            }
+        }
+        if let Some(sector) = self.active {
+            let used = self.used(sector).await?;
+            // The end of a value may look blank.
+            self.free = Self::SECTOR;
+            let mut offset = RECORDS;
+            while let Some(record) = self.next(sector, offset).await? {
+                offset = record.end();
+            }
+            self.free = offset.max(used);
+        }
+        self.stale = false;
+        Ok(contents)
+    }
+
+    /// What was found when the store was opened.
+    pub fn contents(&self) -> Contents {
+        self.contents
     }
 
     /// The flash itself.
     pub fn flash(&mut self) -> &mut F {
-        self.map.flash()
+        &mut self.flash
     }
 
     /// Gives the flash back.
     pub fn into_flash(self) -> F {
-        self.map.destroy().0
+        self.flash
     }
 
     /// Copies the value of `key` to the start of `buffer` and returns it, `None` when there is none.
@@ -128,11 +208,14 @@ impl<F: NorFlash> Store<F> {
         key: Key,
         buffer: &'b mut [u8],
     ) -> Result<Option<&'b [u8]>, Error<F::Error>> {
-        let Some(length) = self.fetch(key).await? else {
+        let value = self.fetch(key.to_bytes()).await?;
+        if value.is_empty() {
             return Ok(None);
-        };
-        let target = buffer.get_mut(..length).ok_or(Error::Buffer(length))?;
-        target.copy_from_slice(&self.wanted.0[..length]);
+        }
+        let target = buffer
+            .get_mut(..value.len())
+            .ok_or(Error::Buffer(value.len()))?;
+        target.copy_from_slice(value);
         Ok(Some(target))
     }
 
@@ -141,29 +224,35 @@ impl<F: NorFlash> Store<F> {
     /// An empty value is the same as none.
     ///
     /// # Errors
-    /// [`Error::TooLong`], [`Error::Full`] and [`Error::Flash`]. The old value stays, or after
-    /// [`Error::Flash`] possibly the new one.
+    /// [`Error::TooLong`], [`Error::Full`], [`Error::WornOut`] and [`Error::Flash`]. The old value
+    /// stays, or after the last two possibly the new one.
+    ///
+    /// # Cancellation Safety
+    /// Dropping the future is as harmless as a power cut.
     pub async fn put(&mut self, key: Key, value: &[u8]) -> Result<Put, Error<F::Error>> {
         if value.len() > MAX_VALUE {
             return Err(Error::TooLong(value.len()));
         }
-        if self.holds(key, value).await? {
+        let key = key.to_bytes();
+        if self.fetch(key).await? == value {
             return Ok(Put::Unchanged);
         }
+        let size = Record::size(value.len()) as u32;
         for _ in 0..ATTEMPTS {
-            let result = self
-                .map
-                .store_item(&mut self.buffer.0, &key.to_bytes(), &value)
-                .await;
-            // An erased store is tried again, and so is a word that kept something else: the map
-            // goes on behind it.
-            if let Outcome::Done(()) = self.settle(result).await?
-                && self.holds(key, value).await?
-            {
+            let Some(sector) = self.active else { break };
+            if self.free + size > Self::SECTOR {
+                break;
+            }
+            let address = sector + self.free;
+            // First, so that a write that fails half-way is never written over.
+            self.free += size;
+            self.compose(key, value);
+            if self.write(address, size as usize).await? {
                 return Ok(Put::Written);
             }
         }
-        Err(Error::WornOut)
+        self.move_on(key, value).await?;
+        Ok(Put::Written)
     }
 
     /// Forgets the value of `key`.
@@ -174,108 +263,259 @@ impl<F: NorFlash> Store<F> {
         self.put(key, &[]).await
     }
 
-    /// Whether `value` is the value of `key`.
-    async fn holds(&mut self, key: Key, value: &[u8]) -> Result<bool, Error<F::Error>> {
-        let length = self.fetch(key).await?.unwrap_or(0);
-        Ok(self.wanted.0.get(..length) == Some(value))
+    /// The value of `key`, empty when there is none.
+    async fn fetch(&mut self, key: [u8; 3]) -> Result<&[u8], Error<F::Error>> {
+        if self.stale {
+            self.scan().await?;
+        }
+        let Some(sector) = self.active else {
+            return Ok(&[]);
+        };
+        let mut newest = None;
+        let mut offset = RECORDS;
+        while let Some(record) = self.next(sector, offset).await? {
+            if record.key == key {
+                newest = Some(record);
+            }
+            offset = record.end();
+        }
+        match newest {
+            Some(record) => {
+                self.load(sector, record).await?;
+                Ok(&self.buffer.0[HEAD..HEAD + record.length])
+            }
+            None => Ok(&[]),
+        }
     }
 
-    /// Reads the value of `key` into `wanted` and returns its length, `None` when empty or absent.
-    async fn fetch(&mut self, key: Key) -> Result<Option<usize>, Error<F::Error>> {
-        let result = self
-            .map
-            .fetch_item::<&[u8]>(&mut self.buffer.0, &key.to_bytes())
-            .await
-            .map(|value| match value {
-                Some(value) => match self.wanted.0.get_mut(..value.len()) {
-                    Some(target) => {
-                        target.copy_from_slice(value);
-                        value.len()
-                    }
-                    None => 0,
-                },
-                None => 0,
-            });
-        Ok(match self.settle(result).await? {
-            Outcome::Done(0) | Outcome::Erased => None,
-            Outcome::Done(length) => Some(length),
-        })
-    }
-
-    /// Sorts the map's errors; erases what it could not repair.
-    async fn settle<T>(
+    /// The next record at or behind `offset`, loaded into the buffer.
+    ///
+    /// What is no record, cut off or damaged, is passed word by word.
+    async fn next(
         &mut self,
-        result: Result<T, FlashError<F::Error>>,
-    ) -> Result<Outcome<T>, Error<F::Error>> {
-        match result {
-            Ok(value) => Ok(Outcome::Done(value)),
-            Err(FlashError::Storage { value, .. }) => Err(Error::Flash(value)),
-            Err(FlashError::FullStorage | FlashError::ItemTooBig) => Err(Error::Full),
-            // The rest says that the map cannot make sense of the contents: no value put here has
-            // these lengths or lacks a key.
-            Err(_) => {
-                self.erase().await?;
-                Ok(Outcome::Erased)
+        sector: u32,
+        mut offset: u32,
+    ) -> Result<Option<Record>, Error<F::Error>> {
+        while offset + HEAD as u32 <= self.free {
+            self.read(sector + offset, HEAD).await?;
+            let [k0, k1, k2, length, c0, c1, c2, c3, ..] = self.buffer.0;
+            let record = Record {
+                offset,
+                key: [k0, k1, k2],
+                length: length.into(),
+            };
+            if record.length <= MAX_VALUE && record.end() <= Self::SECTOR {
+                self.load(sector, record).await?;
+                if self.record_crc(record.length) == u32::from_le_bytes([c0, c1, c2, c3]) {
+                    return Ok(Some(record));
+                }
+            }
+            offset += WORD as u32;
+        }
+        Ok(None)
+    }
+
+    /// The next record from `offset` on that has to be kept when `except` gets a new value, loaded.
+    async fn next_kept(
+        &mut self,
+        sector: u32,
+        mut offset: u32,
+        except: [u8; 3],
+    ) -> Result<Option<Record>, Error<F::Error>> {
+        while let Some(record) = self.next(sector, offset).await? {
+            offset = record.end();
+            if record.length == 0 || record.key == except {
+                continue;
+            }
+            let mut newer = false;
+            let mut later = offset;
+            while !newer && let Some(other) = self.next(sector, later).await? {
+                newer = other.key == record.key;
+                later = other.end();
+            }
+            if !newer {
+                self.load(sector, record).await?;
+                return Ok(Some(record));
             }
         }
+        Ok(None)
     }
 
-    /// Starts anew with nothing.
-    async fn erase(&mut self) -> Result<(), Error<F::Error>> {
-        self.erasures = self.erasures.saturating_add(1);
-        match self.map.erase_all().await {
-            Ok(()) => Ok(()),
-            Err(FlashError::Storage { value, .. }) => Err(Error::Flash(value)),
-            Err(_) => Err(Error::WornOut),
+    /// Moves the newest values and the new one to another sector.
+    async fn move_on(&mut self, key: [u8; 3], value: &[u8]) -> Result<(), Error<F::Error>> {
+        let mut size = RECORDS as usize + Record::size(value.len());
+        if let Some(sector) = self.active {
+            let mut offset = RECORDS;
+            while let Some(record) = self.next_kept(sector, offset, key).await? {
+                size += Record::size(record.length);
+                offset = record.end();
+            }
         }
-    }
-
-    /// Whether one value at least can be read.
-    async fn holds_a_value(&mut self) -> Result<bool, Error<F::Error>> {
-        // Going through all values does not repair first, as reading one does.
-        if self.fetch(Key::Stamp(0)).await?.is_some() {
-            return Ok(true);
+        if size > F::ERASE_SIZE {
+            return Err(Error::Full);
         }
-        let result = match self.map.fetch_all_items(&mut self.buffer.0).await {
-            Ok(mut values) => values
-                .next::<&[u8]>(&mut self.wanted.0)
-                .await
-                .map(|value| value.is_some()),
-            Err(error) => Err(error),
+        let behind = match self.active {
+            Some(sector) => sector + Self::SECTOR,
+            None => self.range.start,
         };
-        match self.settle(result).await? {
-            Outcome::Done(found) => Ok(found),
-            Outcome::Erased => Ok(false),
+        let sectors = (behind..self.range.end)
+            .chain(self.range.start..behind)
+            .step_by(F::ERASE_SIZE);
+        for target in sectors {
+            if Some(target) != self.active && self.fill(target, key, value).await? {
+                return Ok(());
+            }
         }
+        Err(Error::WornOut)
     }
 
-    /// Whether every byte is erased.
-    async fn is_blank(&mut self) -> Result<bool, Error<F::Error>> {
-        let mut range = self.map.flash_range();
-        while !range.is_empty() {
-            let length = range.len().min(BUFFER);
-            let bytes = &mut self.buffer.0[..length];
-            let flash = self.map.flash();
-            flash.read(range.start, bytes).await.map_err(Error::Flash)?;
-            if bytes.iter().any(|&byte| byte != 0xFF) {
+    /// Makes `target` the sector in use; `false` when it does not keep what is written.
+    async fn fill(
+        &mut self,
+        target: u32,
+        key: [u8; 3],
+        value: &[u8],
+    ) -> Result<bool, Error<F::Error>> {
+        if self.used(target).await? > 0 {
+            self.flash
+                .erase(target, target + Self::SECTOR)
+                .await
+                .map_err(Error::Flash)?;
+        }
+        let mut to = RECORDS;
+        if let Some(sector) = self.active {
+            let mut offset = RECORDS;
+            while let Some(record) = self.next_kept(sector, offset, key).await? {
+                let size = Record::size(record.length);
+                if !self.write(target + to, size).await? {
+                    return Ok(false);
+                }
+                to += size as u32;
+                offset = record.end();
+            }
+        }
+        if !value.is_empty() {
+            let size = Record::size(value.len());
+            self.compose(key, value);
+            if !self.write(target + to, size).await? {
                 return Ok(false);
             }
-            range.start += length as u32;
+            to += size as u32;
         }
+        let generation = self.generation.wrapping_add(1);
+        let header = header(generation);
+        // Broken off from here on, only the flash can tell which sector is in use.
+        self.stale = true;
+        let mut written = false;
+        for copy in 0..2 {
+            self.buffer.0[..HEADER].copy_from_slice(&header);
+            let address = target + copy * HEADER as u32;
+            written |= self.write(address, HEADER).await?;
+        }
+        self.stale = false;
+        if !written {
+            return Ok(false);
+        }
+        self.active = Some(target);
+        self.generation = generation;
+        self.free = to;
         Ok(true)
     }
+
+    /// The generation of a sector, `None` when it was not completed.
+    async fn generation_of(&mut self, sector: u32) -> Result<Option<u32>, Error<F::Error>> {
+        for copy in 0..2 {
+            self.read(sector + copy * HEADER as u32, HEADER).await?;
+            let [_, _, _, _, g0, g1, g2, g3, ..] = self.buffer.0;
+            let generation = u32::from_le_bytes([g0, g1, g2, g3]);
+            if self.buffer.0[..HEADER] == header(generation) {
+                return Ok(Some(generation));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Offset from which a sector is blank.
+    async fn used(&mut self, sector: u32) -> Result<u32, Error<F::Error>> {
+        let mut end = Self::SECTOR;
+        while end > 0 {
+            let length = (end as usize).min(MAX_RECORD);
+            let start = end - length as u32;
+            self.read(sector + start, length).await?;
+            let bytes = &self.buffer.0[..length];
+            if let Some(last) = bytes.iter().rposition(|&byte| byte != 0xFF) {
+                return Ok(start + (last + 1).next_multiple_of(WORD) as u32);
+            }
+            end = start;
+        }
+        Ok(0)
+    }
+
+    /// Puts a record into the buffer.
+    fn compose(&mut self, key: [u8; 3], value: &[u8]) {
+        let [k0, k1, k2] = key;
+        self.buffer.0 = [0; MAX_RECORD];
+        self.buffer.0[..WORD].copy_from_slice(&[k0, k1, k2, value.len() as u8]);
+        self.buffer.0[HEAD..HEAD + value.len()].copy_from_slice(value);
+        let crc = self.record_crc(value.len()).to_le_bytes();
+        self.buffer.0[WORD..HEAD].copy_from_slice(&crc);
+    }
+
+    /// The CRC that belongs to the record in the buffer.
+    fn record_crc(&self, length: usize) -> u32 {
+        let mut digest = CRC.digest();
+        digest.update(&self.buffer.0[..WORD]);
+        digest.update(&self.buffer.0[HEAD..HEAD + length]);
+        digest.finalize()
+    }
+
+    async fn load(&mut self, sector: u32, record: Record) -> Result<(), Error<F::Error>> {
+        self.read(sector + record.offset, Record::size(record.length))
+            .await
+    }
+
+    async fn read(&mut self, address: u32, length: usize) -> Result<(), Error<F::Error>> {
+        self.flash
+            .read(address, &mut self.buffer.0[..length])
+            .await
+            .map_err(Error::Flash)
+    }
+
+    /// Writes the start of the buffer; `false` when the flash has kept something else.
+    async fn write(&mut self, address: u32, length: usize) -> Result<bool, Error<F::Error>> {
+        self.flash
+            .write(address, &self.buffer.0[..length])
+            .await
+            .map_err(Error::Flash)?;
+        let mut found = Buffer([0; MAX_RECORD]);
+        let found = &mut found.0[..length];
+        self.flash
+            .read(address, found)
+            .await
+            .map_err(Error::Flash)?;
+        Ok(*found == self.buffer.0[..length])
+    }
+}
+
+fn header(generation: u32) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    let (body, crc) = header.split_at_mut(2 * WORD);
+    body[..WORD].copy_from_slice(&MAGIC);
+    body[WORD..].copy_from_slice(&generation.to_le_bytes());
+    crc.copy_from_slice(&CRC.checksum(body).to_le_bytes());
+    header
 }
 
 /// Why a value was not read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error<E> {
-    /// The range is no two or more whole sectors inside the flash.
+    /// The range is not two or more whole sectors inside the flash.
     Range,
     /// The value has this many bytes, more than [`MAX_VALUE`].
     TooLong(usize),
     /// The caller's buffer is too small for the value, which has this many bytes.
     Buffer(usize),
-    /// The values of all keys together fill the flash.
+    /// The values of all keys together fill a sector.
     Full,
     /// The flash does not keep what is written to it.
     WornOut,
@@ -296,7 +536,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::Buffer(length) => {
                 write!(f, "storage: the value needs a buffer of {length} bytes")
             }
-            Self::Full => f.write_str("storage: the flash is full; give it more or larger sectors"),
+            Self::Full => f.write_str("storage: a sector is full; remove values"),
             Self::WornOut => f.write_str("storage: the flash keeps no data; replace the module"),
             Self::Flash(error) => error.fmt(f),
         }

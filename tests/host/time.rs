@@ -21,7 +21,7 @@ fn a_real_timer_takes_its_time() {
 
 #[test]
 fn the_future_may_borrow_and_return() {
-    let words = vec!["telegram".to_owned()];
+    let words = ["telegram".to_owned()];
     let first = block_on(async {
         yield_now().await;
         &words[0]

@@ -20,6 +20,21 @@ pub struct RamFlash<const SECTOR: usize, const SECTORS: usize> {
     power_left: Option<u64>,
     broken: bool,
     lenient: bool,
+    torn_erase: TornErase,
+    stuck: Option<usize>,
+}
+
+/// What an erase leaves that the power cut stops after some bytes; data sheets promise nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TornErase {
+    /// The bytes at the start are erased.
+    Forward,
+    /// The bytes at the end are erased.
+    Backward,
+    /// The bytes at the start are 0: chips program all cells before they erase them.
+    Programmed,
+    /// Any bit of the whole sector may be 0 or 1.
+    Noise,
 }
 
 impl<const SECTOR: usize, const SECTORS: usize> RamFlash<SECTOR, SECTORS> {
@@ -33,6 +48,8 @@ impl<const SECTOR: usize, const SECTORS: usize> RamFlash<SECTOR, SECTORS> {
             power_left: None,
             broken: false,
             lenient: false,
+            torn_erase: TornErase::Forward,
+            stuck: None,
         }
     }
 
@@ -47,10 +64,27 @@ impl<const SECTOR: usize, const SECTORS: usize> RamFlash<SECTOR, SECTORS> {
         self.broken = broken;
     }
 
+    /// Chooses what a power cut leaves of a sector that is being erased.
+    pub fn set_torn_erase(&mut self, torn_erase: TornErase) {
+        self.torn_erase = torn_erase;
+    }
+
     /// From now on a write that needs an erase first is taken without complaint and leaves the bits
     /// that both contents have set, as on a real chip.
     pub fn set_lenient(&mut self) {
         self.lenient = true;
+    }
+
+    /// Wears a sector out: its cells are 0 for ever.
+    pub fn set_stuck(&mut self, sector: usize) {
+        self.stuck = Some(sector);
+        self.wear_out();
+    }
+
+    fn wear_out(&mut self) {
+        if let Some(sector) = self.stuck {
+            self.sectors[sector].fill(0);
+        }
     }
 
     /// Power is back, the contents are what the cut has left.
@@ -129,11 +163,26 @@ impl<const SECTOR: usize, const SECTORS: usize> NorFlash for RamFlash<SECTOR, SE
         let length = nor::erase_length(from, to, SECTOR, self.capacity())?;
         let done = self.spend(length)?;
         let start = from as usize;
-        self.sectors.as_flattened_mut()[start..start + done].fill(0xFF);
+        let bytes = &mut self.sectors.as_flattened_mut()[start..start + length];
+        match self.torn_erase {
+            _ if done == length => bytes.fill(0xFF),
+            TornErase::Forward => bytes[..done].fill(0xFF),
+            TornErase::Backward => bytes[length - done..].fill(0xFF),
+            TornErase::Programmed => bytes[..done].fill(0),
+            TornErase::Noise => {
+                // Linear congruential generator of Numerical Recipes, §7.1.
+                let mut state = self.written as u32;
+                for byte in bytes {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    *byte = (state >> 24) as u8;
+                }
+            }
+        }
         // The sector that the cut fell into is worn as well.
         for erases in &mut self.erases[start / SECTOR..(start + done).div_ceil(SECTOR)] {
             *erases += 1;
         }
+        self.wear_out();
         if done < length {
             return Err(Error::PowerCut);
         }
@@ -151,6 +200,10 @@ impl<const SECTOR: usize, const SECTORS: usize> NorFlash for RamFlash<SECTOR, SE
         let old = &mut self.sectors.as_flattened_mut()[start..start + done];
         for (old, new) in old.iter_mut().zip(bytes) {
             *old &= new;
+        }
+        if let Some(new) = bytes.get(done) {
+            // Cells take their charge one by one.
+            self.sectors.as_flattened_mut()[start + done] &= new | 0b0101_0101;
         }
         if done < bytes.len() {
             return Err(Error::PowerCut);

@@ -1,9 +1,9 @@
 //! The host board's P1 port on every kind of source, with what goes wrong on it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration as StdDuration, Instant as StdInstant};
@@ -54,8 +54,9 @@ fn read_exactly(port: &mut HostPort, length: usize) -> Vec<u8> {
 /// Reads until an error comes, which a thread may take a moment to notice.
 fn read_error(port: &mut HostPort) -> Error {
     loop {
-        if let Err(error) = read(port) {
-            return error;
+        match read(port) {
+            Ok(bytes) => assert!(!bytes.is_empty(), "the input ends instead of failing"),
+            Err(error) => return error,
         }
     }
 }
@@ -167,9 +168,17 @@ fn a_fifo_goes_on_with_its_next_writer() {
     let path = directory.path().join("p1");
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    let mut port = open(&path).unwrap();
+    // Opening must not wait for a writer.
+    let (sender, opened) = std::sync::mpsc::channel();
+    let fifo = path.clone();
+    thread::spawn(move || sender.send(open(&fifo).unwrap()));
+    let mut port = opened.recv_timeout(StdDuration::from_secs(5)).unwrap();
     for text in ["first", "second"] {
-        fs::write(&path, text).unwrap();
+        // Without a reader this fails instead of waiting for one.
+        let nonblocking = libc::O_NONBLOCK;
+        let mut writer = OpenOptions::new();
+        let writer = writer.write(true).custom_flags(nonblocking).open(&path);
+        writer.unwrap().write_all(text.as_bytes()).unwrap();
         assert_eq!(read(&mut port).unwrap(), text.as_bytes());
         silent(&mut port);
     }

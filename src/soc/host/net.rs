@@ -40,18 +40,10 @@ impl Dns for Net {
         if let Ok(address) = host.parse::<IpAddr>() {
             return pick(host, &addr_type, [address].into_iter());
         }
-        let (answer, answered) = async_channel::bounded(1);
         let name = host.to_string();
-        thread::Builder::new()
-            .name(String::from("resolver"))
-            .spawn(move || {
-                let result = resolve(&name, &addr_type);
-                // Nobody listens any more when the caller has given up.
-                let _ = answer.send_blocking(result);
-            })?;
-        match answered.recv().await {
-            Ok(result) => result,
-            Err(_) => Err(io::Error::other(format!(
+        match on_thread(move || resolve(&name, &addr_type)).await? {
+            Some(result) => result,
+            None => Err(io::Error::other(format!(
                 "{host}: the resolver gave no answer"
             ))),
         }
@@ -63,6 +55,20 @@ impl Dns for Net {
             "names of addresses are not looked up",
         ))
     }
+}
+
+/// Runs what blocks beside the executor; `None` when it panics.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (answer, answered) = async_channel::bounded(1);
+    thread::Builder::new()
+        .name(String::from("resolver"))
+        .spawn(move || {
+            // Nobody listens any more when the caller has given up.
+            let _ = answer.send_blocking(work());
+        })?;
+    Ok(answered.recv().await.ok())
 }
 
 fn resolve(host: &str, addr_type: &AddrType) -> io::Result<IpAddr> {
@@ -96,4 +102,36 @@ fn pick(
             format!("{host}: has no {kind} address"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use embassy_futures::select::{Either, select};
+    use embassy_time::Timer;
+
+    use super::*;
+    use crate::soc::host::executor::block_on;
+
+    #[test]
+    fn a_slow_resolver_stalls_nothing_beside_it() {
+        let (finish, finished) = std::sync::mpsc::channel();
+        let slow = move || finished.recv_timeout(Duration::from_secs(10)).is_ok();
+        let beside = async {
+            Timer::after_millis(1).await;
+            finish.send(()).unwrap();
+            core::future::pending::<()>().await;
+        };
+        match block_on(select(on_thread(slow), beside)) {
+            Either::First(ended) => assert_eq!(ended.unwrap(), Some(true)),
+            Either::Second(()) => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn a_resolver_that_panics_gives_no_answer() {
+        let panics = || -> u8 { panic!("expected by the test") };
+        assert_eq!(block_on(on_thread(panics)).unwrap(), None);
+    }
 }

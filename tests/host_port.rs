@@ -171,7 +171,9 @@ fn a_fifo_goes_on_with_its_next_writer() {
     // Opening must not wait for a writer.
     let (sender, opened) = std::sync::mpsc::channel();
     let fifo = path.clone();
-    thread::spawn(move || sender.send(open(&fifo).unwrap()));
+    thread::spawn(move || {
+        let _ = sender.send(open(&fifo).unwrap());
+    });
     let mut port = opened.recv_timeout(StdDuration::from_secs(5)).unwrap();
     for text in ["first", "second"] {
         // Without a reader this fails instead of waiting for one.

@@ -4,7 +4,7 @@
 //! [`block_on_virtual`](super::executor::block_on_virtual) runs sees its own clock, everything else
 //! the real one.
 //!
-//! Nothing here waits. The executors ask [`Clock::wake_due`] before they park, and park no longer
+//! Nothing here waits. The executors ask for what is due before they park, and park no longer
 //! than until the next alarm.
 
 use core::cell::Cell;

@@ -11,3 +11,4 @@ pub mod reading;
 pub mod receiver;
 pub mod settings;
 pub mod soc;
+pub mod storage;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use metertrekker::{
-    reading::Skip,
+    reading::{Reading, Skip},
     receiver::{CrcPolicy, Receiver},
 };
 
@@ -44,7 +44,8 @@ impl Reader {
 }
 
 fn metertrekker(telegram: &[u8], loops: u64) -> usize {
-    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto));
+    let mut staged = Box::new(Reading::new());
+    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto, &mut staged));
     let mut values = 0;
     for _ in 0..loops {
         let mut bytes = black_box(telegram);

@@ -39,7 +39,7 @@ pub enum Key {
     /// The meter's time of the last published value of an M-Bus device, by its type (EN 13757-3
     /// device type).
     Stamp(u8),
-    /// Fingerprint of the last published text of a metric, by its row in the table.
+    /// Fingerprint of the last published text of a metric, by the fingerprint of its name.
     Text(u16),
 }
 
@@ -49,10 +49,19 @@ impl Key {
     fn to_bytes(self) -> [u8; 3] {
         match self {
             Self::Stamp(device) => [b's', device, 0],
-            Self::Text(row) => {
-                let [low, high] = row.to_le_bytes();
+            Self::Text(name) => {
+                let [low, high] = name.to_le_bytes();
                 [b't', low, high]
             }
+        }
+    }
+
+    /// The key of such bytes; `None` for one of a later version.
+    fn from_bytes(bytes: [u8; 3]) -> Option<Self> {
+        match bytes {
+            [b's', device, 0] => Some(Self::Stamp(device)),
+            [b't', low, high] => Some(Self::Text(u16::from_le_bytes([low, high]))),
+            _ => None,
         }
     }
 }
@@ -261,6 +270,27 @@ impl<F: NorFlash> Store<F> {
     /// As for [`put`](Self::put): a removal is a write too.
     pub async fn remove(&mut self, key: Key) -> Result<Put, Error<F::Error>> {
         self.put(key, &[]).await
+    }
+
+    /// Shows every value to `see`, older ones of a key before its newest; an empty one is none.
+    ///
+    /// # Errors
+    /// [`Error::Flash`].
+    pub async fn each(&mut self, mut see: impl FnMut(Key, &[u8])) -> Result<(), Error<F::Error>> {
+        if self.stale {
+            self.scan().await?;
+        }
+        let Some(sector) = self.active else {
+            return Ok(());
+        };
+        let mut offset = RECORDS;
+        while let Some(record) = self.next(sector, offset).await? {
+            if let Some(key) = Key::from_bytes(record.key) {
+                see(key, &self.buffer.0[HEAD..HEAD + record.length]);
+            }
+            offset = record.end();
+        }
+        Ok(())
     }
 
     /// The value of `key`, empty when there is none.

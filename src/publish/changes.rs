@@ -65,12 +65,16 @@ impl Changes {
             .is_some_and(|last| utc > *last)
     }
 
-    /// The value's text is not the one last published.
+    /// The value's text is not the one last published. That there is none is no news at first.
     pub fn is_changed(&self, value: &Value<'_>) -> bool {
         let Some(Memory::Text(key, print)) = memory(value) else {
             return true;
         };
-        !self.published.texts.contains(&(key, print))
+        let mut texts = self.published.texts.iter();
+        match texts.find(|(known, _)| *known == key) {
+            Some((_, known)) => *known != print,
+            None => !matches!(value.content, Content::Text([])),
+        }
     }
 
     /// The value's topic is to be published.

@@ -5,6 +5,7 @@
 
 mod error;
 mod reader;
+mod simulated;
 mod source;
 
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +14,7 @@ use std::vec::Vec;
 
 pub use error::Error;
 use reader::Link;
+pub use simulated::SimulatedPort;
 pub use source::{Input, Source};
 
 use crate::p1::port::{LineErrors, LineSettings, Port};
@@ -37,6 +39,7 @@ pub struct HostPort {
     taken: usize,
     overruns: Arc<AtomicU32>,
     ended: bool,
+    waits: bool,
     fault: Option<Error>,
 }
 
@@ -48,6 +51,7 @@ impl HostPort {
     /// The device or file is missing, in use, a directory, or not to be read.
     pub fn open(input: Input) -> Result<Self, Error> {
         let mut port = Self {
+            waits: input.is_recording(),
             input,
             line: LineSettings::DSMR4,
             requested: false,
@@ -60,6 +64,12 @@ impl HostPort {
         };
         port.link = Some(port.connect()?);
         Ok(port)
+    }
+
+    /// Treats the source as a recording: its reader takes every telegram and may lag behind.
+    pub fn as_recording(mut self) -> Self {
+        self.waits = true;
+        self
     }
 
     fn connect(&self) -> Result<Link, Error> {
@@ -126,6 +136,10 @@ impl Port for HostPort {
         if let Some(link) = &mut self.link {
             link.request(asserted);
         }
+    }
+
+    fn waits(&self) -> bool {
+        self.waits
     }
 
     fn line_errors(&self) -> LineErrors {

@@ -63,6 +63,18 @@ impl Source {
     }
 }
 
+impl Input {
+    /// Whether the bytes lie there already: a regular file, also as standard input.
+    pub fn is_recording(&self) -> bool {
+        let metadata = match self {
+            Self::File(path) => path.metadata(),
+            Self::Stdin => Path::new("/dev/stdin").metadata(),
+            Self::Serial(_) | Self::Tcp { .. } => return false,
+        };
+        metadata.is_ok_and(|metadata| metadata.is_file())
+    }
+}
+
 fn parse_tcp(address: &str) -> Option<Input> {
     let (host, port) = address
         .strip_suffix('/')

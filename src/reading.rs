@@ -476,8 +476,8 @@ impl Reading {
         self.open = None;
         for index in 0..self.values.len() {
             let slot = &mut self.values[index];
-            // Nearly every id has one row, and it fits.
-            if slot.channel == 0 && metric::is_only_row(slot.metric) {
+            // Nearly every id has one row, which the value keeps even where it does not fit.
+            if slot.stamp == NO_STAMP && metric::is_only_row(slot.metric) {
                 continue;
             }
             let device = device_on(&self.devices, slot.channel);

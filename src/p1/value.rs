@@ -77,12 +77,12 @@ pub fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
         text => (false, text),
     };
     let mut value = 0u32;
-    let width = digits(text, &mut value);
-    let mut rest = &text[width..];
+    let mut rest = digits(text, &mut value);
+    let width = text.len() - rest.len();
     let mut decimals = 0;
     if let [b'.', fraction @ ..] = rest {
-        decimals = digits(fraction, &mut value);
-        rest = &fraction[decimals..];
+        rest = digits(fraction, &mut value);
+        decimals = fraction.len() - rest.len();
     }
     if width == 0 || width + decimals > DIGITS_MAX {
         return Err(nom::Err::Error(()));
@@ -100,19 +100,14 @@ pub fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
     Ok((rest, number))
 }
 
-/// Adds the leading digits of `text` to `value` and returns how many there are.
+/// Adds the leading digits of `text` to `value` and returns what follows them.
 #[inline]
-fn digits(text: &[u8], value: &mut u32) -> usize {
-    let mut count = 0;
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        *value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
-        count += 1;
+fn digits<'a>(mut text: &'a [u8], value: &mut u32) -> &'a [u8] {
+    while let [digit @ b'0'..=b'9', rest @ ..] = text {
+        *value = value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
+        text = rest;
     }
-    count
+    text
 }
 
 #[cold]

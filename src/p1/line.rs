@@ -136,6 +136,15 @@ impl<'a> Groups<'a> {
         Some(Quantity { number, unit })
     }
 
+    /// The value of a single group with nothing behind it.
+    #[inline]
+    pub fn single(&self) -> Option<&'a [u8]> {
+        match self.0 {
+            [b'(', value @ .., b')'] if !value.contains(&b')') => Some(value),
+            _ => None,
+        }
+    }
+
     /// The groups, when there is nothing but whole groups up to the end of the line, blanks aside.
     pub fn checked(&self) -> Option<Self> {
         let text = self.0.trim_ascii_end();

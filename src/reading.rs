@@ -643,11 +643,8 @@ fn device_on(devices: &[Option<Device>; CHANNELS], channel: u8) -> Option<Device
 #[inline]
 fn character(high: u8, low: u8) -> Option<u8> {
     let byte = nibble(high)? << 4 | nibble(low)?;
-    match byte {
-        b'\t' | b'\r' | b'\n' => Some(byte),
-        0..b' ' | 0x7F => None,
-        byte => Some(byte),
-    }
+    let control = byte < b' ' || byte == 0x7F;
+    (!control || matches!(byte, b'\t' | b'\r' | b'\n')).then_some(byte)
 }
 
 #[inline]

@@ -206,8 +206,8 @@ impl Framer {
     /// that follows the last byte no header contains (a header may contain `/`: Holley).
     fn find_header(&mut self) -> bool {
         let text = trimmed(&self.line[..self.filled]);
-        let printable = text.iter().rev().take_while(|b| (0x20..0x7F).contains(*b));
-        let clean = text.len() - printable.count();
+        let unprintable = text.iter().rposition(|b| !(0x20..0x7F).contains(b));
+        let clean = unprintable.map_or(0, |at| at + 1);
         let Some(slash) = memchr(b'/', &text[clean..]) else {
             return false;
         };

@@ -1,12 +1,6 @@
 //! Numbers as the meter prints them: fixed-point integers, never floats.
 
-use nom::{
-    IResult, Parser,
-    bytes::complete::tag,
-    character::complete::alphanumeric0,
-    combinator::{all_consuming, opt},
-    sequence::preceded,
-};
+use nom::{IResult, Parser, character::complete::alphanumeric0, combinator::all_consuming};
 
 /// The most digits a number may have: what surely fits 64 bits.
 const DIGITS_MAX: usize = 18;
@@ -55,7 +49,7 @@ pub fn quantity(text: &[u8]) -> Result<Quantity<'_>, NotANumber> {
 
 fn printed(input: &[u8]) -> IResult<&[u8], Quantity<'_>, ()> {
     let (input, number) = number(blanks(input))?;
-    let (input, unit) = preceded(opt(tag("*")), alphanumeric0).parse(input)?;
+    let (input, unit) = alphanumeric0(input.strip_prefix(b"*").unwrap_or(input))?;
     Ok((blanks(input), Quantity { number, unit }))
 }
 

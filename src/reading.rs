@@ -238,18 +238,23 @@ impl Reading {
         match Line::parse(text) {
             Line::Object(obis, groups) => self.object(obis, groups),
             Line::Continuation(groups) => {
-                let groups = self.checked(groups)?;
-                self.continuation(groups)
+                let (value, _) = self.checked(groups)?;
+                self.continuation(value)
             }
             Line::Blank => Ok(()),
             Line::Odd(oddity) => Err(self.malformed(oddity)),
         }
     }
 
-    fn checked<'a>(&mut self, groups: Groups<'a>) -> Result<Groups<'a>, Skip> {
-        groups
-            .checked()
-            .ok_or_else(|| self.malformed(oddity(groups.raw())))
+    /// The first group's value, and all groups, when they are whole.
+    fn checked<'a>(&mut self, groups: Groups<'a>) -> Result<(&'a [u8], Groups<'a>), Skip> {
+        if let Some(value) = groups.single() {
+            return Ok((value, groups));
+        }
+        match groups.checked() {
+            Some(groups) => Ok((first(groups), groups)),
+            None => Err(self.malformed(oddity(groups.raw()))),
+        }
     }
 
     fn malformed(&mut self, oddity: Oddity) -> Skip {
@@ -271,29 +276,29 @@ impl Reading {
         {
             return self.push(metric, channel, number, None);
         }
-        let groups = self.checked(groups)?;
+        let (value, groups) = self.checked(groups)?;
         let (metric, row) = row.ok_or(Skip::UnknownObis)?;
         match row.kind {
             Kind::Number => {
-                let number = number(metric, first(groups))?;
+                let number = number(metric, value)?;
                 self.push(metric, channel, number, None)
             }
             Kind::Stamped => self.stamped(metric, channel, groups),
             Kind::Profile => self.profile(metric, channel, groups),
-            Kind::Device => self.read_device(metric, channel, first(groups)),
-            Kind::Clock => self.read_clock(metric, first(groups)),
+            Kind::Device => self.read_device(metric, channel, value),
+            Kind::Clock => self.read_clock(metric, value),
             Kind::Version => {
                 self.dated = true;
-                let span = self.hex(first(groups))?;
+                let span = self.hex(value)?;
                 self.version = Some(span);
                 self.push_text(metric, channel, span, None)
             }
             Kind::Hex => {
-                let span = self.hex(first(groups))?;
+                let span = self.hex(value)?;
                 self.push_text(metric, channel, span, None)
             }
             Kind::Text => {
-                let span = self.store(first(groups))?;
+                let span = self.store(value)?;
                 self.push_text(metric, channel, span, None)
             }
             Kind::Log => {
@@ -352,9 +357,9 @@ impl Reading {
         }
     }
 
-    fn continuation(&mut self, groups: Groups<'_>) -> Result<(), Skip> {
+    fn continuation(&mut self, value: &[u8]) -> Result<(), Skip> {
         let open = self.open.take().ok_or(Skip::Malformed)?;
-        self.fill(open, first(groups))
+        self.fill(open, value)
     }
 
     fn fill(&mut self, open: OpenProfile, text: &[u8]) -> Result<(), Skip> {
@@ -476,8 +481,8 @@ impl Reading {
         self.open = None;
         for index in 0..self.values.len() {
             let slot = &mut self.values[index];
-            // Nearly every id has one row, and it fits.
-            if slot.channel == 0 && metric::is_only_row(slot.metric) {
+            // Nearly every id has one row, which the value keeps even where it does not fit.
+            if slot.stamp == NO_STAMP && metric::is_only_row(slot.metric) {
                 continue;
             }
             let device = device_on(&self.devices, slot.channel);
@@ -638,11 +643,8 @@ fn device_on(devices: &[Option<Device>; CHANNELS], channel: u8) -> Option<Device
 #[inline]
 fn character(high: u8, low: u8) -> Option<u8> {
     let byte = nibble(high)? << 4 | nibble(low)?;
-    match byte {
-        b'\t' | b'\r' | b'\n' => Some(byte),
-        0..b' ' | 0x7F => None,
-        byte => Some(byte),
-    }
+    let control = byte < b' ' || byte == 0x7F;
+    (!control || matches!(byte, b'\t' | b'\r' | b'\n')).then_some(byte)
 }
 
 #[inline]

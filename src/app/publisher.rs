@@ -250,7 +250,9 @@ where
                     with_timeout(STEP, published).await??;
                 }
                 Either::First(None) => return self.finish(link, topics, changes).await,
-                Either::Second(progress) => drop(progress?),
+                Either::Second(progress) => {
+                    let _ = progress?;
+                }
             }
             self.keep(&link, changes).await;
         }
@@ -389,7 +391,7 @@ where
         self.send(&mut link, &topics.status, qos, true, farewell)
             .await?;
         while !link.session().is_publish_quiescent() {
-            drop(with_timeout(STEP, link.poll()).await??);
+            let _ = with_timeout(STEP, link.poll()).await??;
         }
         self.keep(&link, changes).await;
         link.disconnect().await?;

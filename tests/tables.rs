@@ -13,7 +13,8 @@ mod readme;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use metertrekker::metric::{self, Device, Influx, Kind, Metric, Obis, Unit, Variant};
+use metertrekker::metric::{self, Device, Influx, Kind, Metric, Unit, Variant};
+use metertrekker::p1::obis::Obis;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

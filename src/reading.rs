@@ -284,7 +284,7 @@ impl Reading {
             Kind::Clock => self.read_clock(metric, first(groups)),
             Kind::Version => {
                 self.dated = true;
-                let span = self.hex(first(groups))?;
+                let span = self.version_text(first(groups))?;
                 self.version = Some(span);
                 self.push_text(metric, channel, span, None)
             }
@@ -468,6 +468,17 @@ impl Reading {
             start: start as u16,
             len: len as u16,
         })
+    }
+
+    /// A version is two to five digits, as they are (`50` is no hex of `P`); the Iskra meters of
+    /// Wallonia print hex of them.
+    fn version_text(&mut self, text: &[u8]) -> Result<Span, Skip> {
+        const PRINTED_MAX: usize = 5;
+        if text.len() > PRINTED_MAX {
+            self.hex(text)
+        } else {
+            self.store(text)
+        }
     }
 
     /// Assigns each value to the row that fits this meter and this M-Bus device, now that all

@@ -347,6 +347,8 @@ fn line(
             number(groups[0], row).map(|(digits, unit)| value(Content::Number(digits), unit, None))
         }
         "text" => text(groups[0]),
+        // 50 is the version, and no hex of P.
+        "version" if groups[0].len() <= 5 => text(groups[0]),
         "hex" | "version" => match from_hex(groups[0]) {
             Some(decoded) => Ok(value(Content::Text(lossy(&decoded)), None, None)),
             None => text(groups[0]),

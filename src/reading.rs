@@ -115,7 +115,8 @@ pub struct Value<'a> {
     pub content: Content<'a>,
     /// When it was taken, where the object says so.
     pub at: Option<At>,
-    /// Of several that feed one metric (M-Bus channels, a history), this is the newest.
+    /// Of several that feed one metric (M-Bus channels, a history), this is the newest; of several
+    /// texts, the first that is not empty.
     pub newest: bool,
 }
 
@@ -161,12 +162,19 @@ const _: () = assert!(mem::size_of::<Slot>() == 16);
 
 const NO_STAMP: u8 = u8::MAX;
 
+/// Of a slot that no row fits.
+const NO_METRIC: u16 = u16::MAX;
+
+/// In the place of decimals, which a text has not: another text of the same name counts.
+const SUPERSEDED: u8 = 1;
+
 /// A DSMR 2.2 reading whose number stands on the next line.
 #[derive(Debug, Clone, Copy)]
 struct OpenProfile {
     metric: u16,
     channel: u8,
-    at: At,
+    /// `None` for a channel that was never read: its number means nothing.
+    at: Option<At>,
     unit: Option<Unit>,
 }
 
@@ -263,7 +271,9 @@ impl Reading {
             self.variant = Variant::from_marker(obis);
         }
         let channel = obis.channel().unwrap_or(0);
-        let row = metric::find(obis).and_then(|index| Some((index, metric::get(index)?)));
+        let row = metric::find(obis)
+            .filter(|metric| !self.is_foreign(*metric, channel))
+            .and_then(|index| Some((index, metric::get(index)?)));
         if let Some((metric, row)) = row
             && row.kind == Kind::Number
             && let Some(found) = groups.quantity()
@@ -328,20 +338,23 @@ impl Reading {
     /// `(stamp)(status)(period)(channels)(id)(unit)`, and the number behind it or on a line of its
     /// own (DSMR P1 2.2 §5.3).
     fn profile(&mut self, metric: u16, channel: u8, mut groups: Groups<'_>) -> Result<(), Skip> {
-        let at = match groups.next().and_then(tst).ok_or(Skip::Timestamp)? {
-            Stamp::At(utc, letter) => At { utc, letter },
-            Stamp::Unset => return Err(Skip::NoValue),
-        };
-        let unit = groups.nth(4).ok_or(Skip::Malformed)?;
-        let unit = match unit.trim_ascii() {
-            [] => None,
-            text => Some(Unit::parse(text).ok_or(Skip::Unit)?),
-        };
-        let open = OpenProfile {
+        let mut open = OpenProfile {
             metric,
             channel,
-            at,
-            unit,
+            at: None,
+            unit: None,
+        };
+        match groups.next().and_then(tst).ok_or(Skip::Timestamp)? {
+            Stamp::At(utc, letter) => open.at = Some(At { utc, letter }),
+            Stamp::Unset => {
+                self.open = Some(open);
+                return Err(Skip::NoValue);
+            }
+        }
+        let unit = groups.nth(4).ok_or(Skip::Malformed)?;
+        open.unit = match unit.trim_ascii() {
+            [] => None,
+            text => Some(Unit::parse(text).ok_or(Skip::Unit)?),
         };
         match groups.next() {
             Some(text) => self.fill(open, text),
@@ -358,9 +371,10 @@ impl Reading {
     }
 
     fn fill(&mut self, open: OpenProfile, text: &[u8]) -> Result<(), Skip> {
+        let at = open.at.ok_or(Skip::NoValue)?;
         let (digits, unit) = number(open.metric, text)?;
         let value = (digits, unit.or(open.unit));
-        self.push(open.metric, open.channel, value, Some(open.at))
+        self.push(open.metric, open.channel, value, Some(at))
     }
 
     fn read_device(&mut self, metric: u16, channel: u8, text: &[u8]) -> Result<(), Skip> {
@@ -444,9 +458,10 @@ impl Reading {
         Ok(Span { start, len })
     }
 
-    /// Characters printed as pairs of hex digits. What is not hex, or is hex of no characters
-    /// (many meters print a plain number), is kept as sent.
+    /// Characters printed as pairs of hex digits. What is not hex, or is hex of no characters (many
+    /// meters print a plain number, as `29973286`), is kept as sent, less the blanks around it.
     fn hex(&mut self, text: &[u8]) -> Result<Span, Skip> {
+        let text = text.trim_ascii();
         let start = self.text.len();
         let len = text.len() / 2;
         if text.is_empty() || !text.len().is_multiple_of(2) {
@@ -463,6 +478,11 @@ impl Reading {
                     return self.store(text);
                 }
             }
+        }
+        let decoded = self.text.get(start..).unwrap_or_default();
+        if core::str::from_utf8(decoded).is_err() {
+            self.text.truncate(start);
+            return self.store(text);
         }
         Ok(Span {
             start: start as u16,
@@ -481,14 +501,31 @@ impl Reading {
         }
     }
 
+    /// The channel is known to have a device of which the table has nothing: what it sends under the
+    /// ids of a gas meter is not gas.
+    fn is_foreign(&self, metric: u16, channel: u8) -> bool {
+        const OTHER: Option<Device> = Some(Device::Other);
+        device_on(&self.devices, channel) == OTHER
+            && metric::select(metric, self.variant, OTHER, None).is_none()
+    }
+
     /// Assigns each value to the row that fits this meter and this M-Bus device, now that all
     /// lines are known.
     pub fn settle(&mut self) {
         self.open = None;
+        self.assign_rows();
+        self.choose_texts();
+    }
+
+    fn assign_rows(&mut self) {
         for index in 0..self.values.len() {
-            let slot = &mut self.values[index];
+            let slot = &self.values[index];
             // Nearly every id has one row, and it fits.
             if slot.channel == 0 && metric::is_only_row(slot.metric) {
+                continue;
+            }
+            if self.is_foreign(slot.metric, slot.channel) {
+                self.values[index].metric = NO_METRIC;
                 continue;
             }
             let device = device_on(&self.devices, slot.channel);
@@ -497,9 +534,41 @@ impl Reading {
             let Some(fitting) = fitting else {
                 continue;
             };
-            slot.metric = fitting;
+            self.values[index].metric = fitting;
             self.note_newest(index);
         }
+    }
+
+    /// Two ids may feed one text (0-0:96.13.0 and 96.13.1 are both the message): the first that says
+    /// something counts. The channels of the M-Bus are told apart by their readings instead.
+    fn choose_texts(&mut self) {
+        for index in 1..self.values.len() {
+            let Some((row, channel)) = self.text_row(index) else {
+                continue;
+            };
+            let rivals = |other: &usize| {
+                self.text_row(*other).is_some_and(|(rival, at)| {
+                    rival.name == row.name && (row.device.is_none() || at == channel)
+                })
+            };
+            let Some(earlier) = (0..index).find(rivals) else {
+                continue;
+            };
+            let length = |index: usize| Span::unpacked(self.values[index].mantissa).len;
+            let fills_a_gap = length(earlier) == 0 && length(index) > 0;
+            let loser = if fills_a_gap { earlier } else { index };
+            self.values[loser].decimals = SUPERSEDED;
+        }
+    }
+
+    /// The row and the channel of a text that still counts.
+    fn text_row(&self, index: usize) -> Option<(&'static Metric, u8)> {
+        let slot = self.values.get(index)?;
+        // A number has a digit before its point.
+        if slot.width > 0 || slot.decimals == SUPERSEDED {
+            return None;
+        }
+        Some((metric::get(slot.metric)?, slot.channel))
     }
 
     /// Remembers per kind of device which reading is the newest: a replaced gas meter leaves a
@@ -525,11 +594,15 @@ impl Reading {
     }
 
     fn is_newest(&self, index: usize, slot: &Slot, metric: &Metric) -> bool {
+        if slot.width == 0 && slot.decimals == SUPERSEDED {
+            return false;
+        }
         if let Some(device) = metric.device {
             let best = self.newest[device.index()].map(usize::from);
             return match best.and_then(|best| self.values.get(best)) {
                 Some(_) if slot.stamp != NO_STAMP => best == Some(index),
-                Some(best) => best.channel == slot.channel,
+                // A pre-DSMR gas reading (7-0:23.1.0) does not say its channel.
+                Some(best) => best.channel == slot.channel || best.channel == 0,
                 None => true,
             };
         }

@@ -120,7 +120,7 @@ impl<'a> Line<'a> {
             let metric = value.metric;
             let switched_on = metric.phase.is_none_or(|phase| phase <= self.phases);
             let field = metric.influx == Influx::Field && value.newest && switched_on;
-            if !field || !belongs(&value) || repeated(reading, &value) {
+            if !field || !belongs(&value) {
                 continue;
             }
             match value.content {
@@ -198,15 +198,4 @@ impl<'a> Line<'a> {
         }
         Ok(self.out.len())
     }
-}
-
-/// An earlier value of this reading has the same column: two ids may share one on purpose.
-fn repeated(reading: &Reading, value: &Value<'_>) -> bool {
-    if !matches!(value.content, Content::Text(_)) {
-        return false;
-    }
-    let mut earlier = reading
-        .values()
-        .take_while(|other| other.obis != value.obis);
-    earlier.any(|other| other.metric.name == value.metric.name)
 }

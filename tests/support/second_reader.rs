@@ -44,6 +44,11 @@ impl Table {
         Self(rows)
     }
 
+    /// A row for this id itself, and not for any channel.
+    fn is_fixed(&self, id: [u32; 5]) -> bool {
+        self.0.contains_key(&name(id))
+    }
+
     fn row(&self, [a, b, c, d, e]: [u32; 5]) -> Option<&Row> {
         let fixed = self.0.get(&format!("{a}-{b}:{c}.{d}.{e}"));
         let channel = a == 0 && (1..=9).contains(&b);
@@ -171,9 +176,9 @@ impl Telegram {
             header: header[1..].to_vec(),
             lines: vec![],
         };
-        let mut open = None;
+        let mut known = Known::default();
         for text in lines {
-            if let Some(outcome) = line(text, table, &mut open) {
+            if let Some(outcome) = line(text, table, &mut known) {
                 let text = text.to_vec();
                 read.lines.push(Line { text, outcome });
             }
@@ -302,19 +307,31 @@ fn lossy(bytes: &[u8]) -> String {
 struct Open {
     id: [u32; 5],
     unit: Option<String>,
-    timestamp: String,
+    /// None of a channel that was never read.
+    timestamp: Option<String>,
 }
 
-fn line(
-    text: &[u8],
-    table: &Table,
-    open: &mut Option<Open>,
-) -> Option<Result<Value, &'static str>> {
+/// What the lines before have told.
+#[derive(Default)]
+struct Known {
+    open: Option<Open>,
+    /// Channels with a device that the table does not know.
+    foreign: [bool; 10],
+}
+
+/// The devices of EN 13757-3 that the table has rows for; 0 is none, and more than one byte nonsense.
+fn is_foreign(device: &str) -> bool {
+    let rows = [2, 3, 4, 6, 7, 10, 11, 12, 13, 21, 22];
+    let code = device.parse().unwrap_or(0);
+    (1..256).contains(&code) && !rows.contains(&code)
+}
+
+fn line(text: &[u8], table: &Table, known: &mut Known) -> Option<Result<Value, &'static str>> {
     if text.first() == Some(&b'(') {
         let Some(groups) = groups(text) else {
             return Some(Err("malformed"));
         };
-        let Some(open) = open.take() else {
+        let Some(open) = known.open.take() else {
             return Some(Err("malformed"));
         };
         return Some(open.close(groups[0], table));
@@ -325,13 +342,17 @@ fn line(
     let Some((id, rest)) = obis(text) else {
         return Some(Err("malformed"));
     };
-    *open = None;
+    known.open = None;
     let Some(groups) = groups(rest) else {
         return Some(Err("malformed"));
     };
     let Some(row) = table.row(id) else {
         return Some(Err("unknown_obis"));
     };
+    let foreign = id[0] == 0 && known.foreign[id[1] as usize];
+    if foreign && !table.is_fixed(id) && row.kind != "device" {
+        return Some(Err("unknown_obis"));
+    }
     let value = |content, unit, timestamp| Value {
         obis: name(id),
         content,
@@ -343,15 +364,19 @@ fn line(
         bytes => Ok(value(Content::Text(lossy(bytes)), None, None)),
     };
     Some(match row.kind.as_str() {
-        "number" | "device" => {
+        "device" => number(groups[0], row).map(|(digits, unit)| {
+            known.foreign[id[1] as usize] = is_foreign(&digits);
+            value(Content::Number(digits), unit, None)
+        }),
+        "number" => {
             number(groups[0], row).map(|(digits, unit)| value(Content::Number(digits), unit, None))
         }
         "text" => text(groups[0]),
         // 50 is the version, and no hex of P.
         "version" if groups[0].len() <= 5 => text(groups[0]),
-        "hex" | "version" => match from_hex(groups[0]) {
+        "hex" | "version" => match from_hex(groups[0].trim_ascii()) {
             Some(decoded) => Ok(value(Content::Text(lossy(&decoded)), None, None)),
-            None => text(groups[0]),
+            None => text(groups[0].trim_ascii()),
         },
         "log" => text(rest.trim_ascii_end()),
         "clock" => match stamp(groups[0]) {
@@ -367,8 +392,12 @@ fn line(
         "profile" => match profile(id, &groups) {
             Ok((profile, Some(number))) => profile.close(number, table),
             Ok((profile, None)) => {
-                *open = Some(profile);
-                return None;
+                let outcome = match profile.timestamp {
+                    Some(_) => None,
+                    None => Some(Err("no_value")),
+                };
+                known.open = Some(profile);
+                return outcome;
             }
             Err(reason) => Err(reason),
         },
@@ -397,9 +426,16 @@ fn profile<'a>(
     groups: &[&'a [u8]],
 ) -> Result<(Open, Option<&'a [u8]>), &'static str> {
     let timestamp = match stamp(groups[0]) {
-        Stamp::At(time) => time,
-        Stamp::Unset => return Err("no_value"),
+        Stamp::At(time) => Some(time),
         Stamp::None => return Err("timestamp"),
+        Stamp::Unset => {
+            let void = Open {
+                id,
+                unit: None,
+                timestamp: None,
+            };
+            return Ok((void, None));
+        }
     };
     let unit = match groups.get(5) {
         None => return Err("malformed"),
@@ -417,12 +453,13 @@ fn profile<'a>(
 impl Open {
     fn close(self, text: &[u8], table: &Table) -> Result<Value, &'static str> {
         let row = table.row(self.id).ok_or("unknown_obis")?;
+        let timestamp = self.timestamp.ok_or("no_value")?;
         let (digits, unit) = number(text, row)?;
         Ok(Value {
             obis: name(self.id),
             content: Content::Number(digits),
             unit: unit.or(self.unit),
-            timestamp: Some(self.timestamp),
+            timestamp: Some(timestamp),
         })
     }
 }
@@ -597,7 +634,7 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
         }
         decoded.push(byte);
     }
-    Some(decoded)
+    String::from_utf8(decoded).ok().map(String::into_bytes)
 }
 
 #[derive(Debug, PartialEq)]

@@ -168,13 +168,15 @@ impl<'a> Line<'a> {
     }
 
     /// Text with a backslash before each of `special`. What would end the line, or is no UTF-8 as
-    /// the protocol wants it, is replaced.
+    /// the protocol wants it, is replaced; so is a backslash that has no escape itself, as in a tag:
+    /// readers do not agree on what it does to the character behind it.
     fn escaped(&mut self, text: &[u8], special: &[u8]) -> Result<(), Overflow> {
         let utf8 = core::str::from_utf8(text).is_ok();
         for &byte in text {
             match byte {
                 0..b' ' | 0x7F => self.out.byte(b' ')?,
                 0x80.. if !utf8 => self.out.byte(b'?')?,
+                b'\\' if !special.contains(&b'\\') => self.out.byte(b'/')?,
                 byte => {
                     if special.contains(&byte) {
                         self.out.byte(b'\\')?;

@@ -183,6 +183,11 @@ impl Telegram {
                 read.lines.push(Line { text, outcome });
             }
         }
+        // A device that tells its kind behind its values takes them back.
+        read.lines.retain(|line| match &line.outcome {
+            Ok(value) => !known.has_foreign(&value.obis, table),
+            Err(_) => true,
+        });
         read
     }
 
@@ -319,6 +324,16 @@ struct Known {
     foreign: [bool; 10],
 }
 
+impl Known {
+    fn has_foreign(&self, name: &str, table: &Table) -> bool {
+        let object = format!("{name}(");
+        obis(object.as_bytes()).is_some_and(|(id, _)| {
+            let row = table.row(id).filter(|row| row.kind != "device");
+            row.is_some() && !table.is_fixed(id) && self.foreign[id[1] as usize]
+        })
+    }
+}
+
 /// The devices of EN 13757-3 that the table has rows for; 0 is none, and more than one byte nonsense.
 fn is_foreign(device: &str) -> bool {
     let rows = [2, 3, 4, 6, 7, 10, 11, 12, 13, 21, 22];
@@ -349,8 +364,7 @@ fn line(text: &[u8], table: &Table, known: &mut Known) -> Option<Result<Value, &
     let Some(row) = table.row(id) else {
         return Some(Err("unknown_obis"));
     };
-    let foreign = id[0] == 0 && known.foreign[id[1] as usize];
-    if foreign && !table.is_fixed(id) && row.kind != "device" {
+    if known.has_foreign(&name(id), table) {
         return Some(Err("unknown_obis"));
     }
     let value = |content, unit, timestamp| Value {

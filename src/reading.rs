@@ -379,7 +379,8 @@ impl Reading {
 
     fn read_device(&mut self, metric: u16, channel: u8, text: &[u8]) -> Result<(), Skip> {
         let value = number(metric, text)?;
-        let kind = u8::try_from(value.0.mantissa).ok();
+        let whole = (value.0.decimals == 0).then_some(value.0.mantissa);
+        let kind = whole.and_then(|code| u8::try_from(code).ok());
         if let Some(place) = self.devices.get_mut(usize::from(channel).wrapping_sub(1)) {
             *place = kind.and_then(Device::from_mbus_type);
         }

@@ -91,6 +91,15 @@ fn a_device_type_has_one_to_three_digits() {
 }
 
 #[test]
+fn a_device_type_that_is_none_is_as_good_as_none() {
+    for device in ["0.94*A", "303", "-3"] {
+        let device = format!("0-1:24.1.0({device})");
+        let reading = "0-1:24.2.1(260115183000W)(00001.000*m3)";
+        assert_eq!(named("gas_reading", &[&device, reading]), ["1.000 m3"]);
+    }
+}
+
+#[test]
 fn heat_is_counted_in_joules_watt_hours_or_water() {
     for (sent, name, value) in [
         ("00012.345*GJ", "heat_reading", "12.345 GJ"),

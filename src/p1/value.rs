@@ -5,7 +5,6 @@ use nom::{
     bytes::complete::tag,
     character::complete::alphanumeric0,
     combinator::{all_consuming, opt},
-    sequence::preceded,
 };
 
 /// The most digits a number may have: what surely fits 64 bits.
@@ -40,7 +39,7 @@ pub enum NotANumber {
     Malformed,
 }
 
-/// Reads `[blank][sign]digits[.digits][*][unit][blank]`. Belgian meters leave the `*` out, Holley
+/// Reads `[blank][sign]digits[.digits][*][blank][unit][blank]`. Belgian meters leave the `*` out, Holley
 /// meters put a blank behind the unit.
 ///
 /// # Errors
@@ -55,13 +54,16 @@ pub fn quantity(text: &[u8]) -> Result<Quantity<'_>, NotANumber> {
 
 fn printed(input: &[u8]) -> IResult<&[u8], Quantity<'_>, ()> {
     let (input, number) = number(blanks(input))?;
-    let (input, unit) = preceded(opt(tag("*")), alphanumeric0).parse(input)?;
+    let (input, _) = opt(tag("*")).parse(input)?;
+    let (input, unit) = alphanumeric0(blanks(input))?;
     Ok((blanks(input), Quantity { number, unit }))
 }
 
 /// What follows the blanks.
 fn blanks(mut input: &[u8]) -> &[u8] {
-    while let [b' ', rest @ ..] = input {
+    while let [blank, rest @ ..] = input
+        && blank.is_ascii_whitespace()
+    {
         input = rest;
     }
     input
@@ -219,6 +221,7 @@ mod tests {
     fn odd_units_are_read() {
         assert_eq!(read("000123.456kWh"), (123_456, 3, "kWh"));
         assert_eq!(read("000123.45*kWh "), (12_345, 2, "kWh"));
+        assert_eq!(read("000123.45* kWh"), (12_345, 2, "kWh"));
         assert_eq!(read("00304.089*m3"), (304_089, 3, "m3"));
     }
 

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,8 +26,7 @@ pub struct Table(BTreeMap<String, Row>);
 impl Table {
     /// The project's own table.
     pub fn of_this_project() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("metrics.toml");
-        let text = std::fs::read_to_string(path).expect("metrics.toml");
+        let text = include_str!("../../metrics.toml");
         let table: toml::Table = text.parse().expect("metrics.toml is TOML");
         let mut rows = BTreeMap::new();
         for metric in table["metric"].as_array().expect("rows") {
@@ -562,14 +560,14 @@ fn quantity(text: &[u8]) -> Result<(String, String), &'static str> {
     if text.trim_ascii().is_empty() || text.trim_ascii().starts_with('*') {
         return Err("no_value");
     }
-    let text = text.trim_matches(' ');
+    let text = text.trim_ascii();
     let (negative, text) = match text.strip_prefix('-') {
         Some(text) => (true, text),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let unsigned = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let digits = &text[..text.len() - unsigned.len()];
-    let unit = unsigned.strip_prefix('*').unwrap_or(unsigned);
+    let unit = unsigned.strip_prefix('*').unwrap_or(unsigned).trim_ascii();
     let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
     let count = whole.len() + decimals.len();
     let odd = whole.is_empty() || count > 18 || decimals.contains('.');

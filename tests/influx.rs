@@ -178,6 +178,15 @@ fn line_ends_and_bytes_that_are_no_text_do_not_reach_the_line() {
 }
 
 #[test]
+fn a_control_character_of_a_serial_number_is_an_escaped_blank() {
+    for byte in [0x00, b'\t', 0x7F] {
+        let id = [&b"0-0:96.1.1(x"[..], &[byte], b"y)"].concat();
+        let line = electricity(&[CLOCK.as_bytes(), &id, POWER.as_bytes()]);
+        assert_eq!(line.tags["meter_sn"], "x y");
+    }
+}
+
+#[test]
 fn measurements_are_those_of_the_settings() {
     let mut settings = Settings::default();
     settings

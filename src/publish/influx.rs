@@ -173,17 +173,16 @@ impl<'a> Line<'a> {
     fn escaped(&mut self, text: &[u8], special: &[u8]) -> Result<(), Overflow> {
         let utf8 = core::str::from_utf8(text).is_ok();
         for &byte in text {
-            match byte {
-                0..b' ' | 0x7F => self.out.byte(b' ')?,
-                0x80.. if !utf8 => self.out.byte(b'?')?,
-                b'\\' if !special.contains(&b'\\') => self.out.byte(b'/')?,
-                byte => {
-                    if special.contains(&byte) {
-                        self.out.byte(b'\\')?;
-                    }
-                    self.out.byte(byte)?;
-                }
+            let byte = match byte {
+                0..b' ' | 0x7F => b' ',
+                0x80.. if !utf8 => b'?',
+                b'\\' if !special.contains(&b'\\') => b'/',
+                byte => byte,
+            };
+            if special.contains(&byte) {
+                self.out.byte(b'\\')?;
             }
+            self.out.byte(byte)?;
         }
         Ok(())
     }

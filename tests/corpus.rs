@@ -138,13 +138,10 @@ fn stream(bytes: &[u8], lines: &[String]) -> Result<(), Failed> {
         .iter()
         .filter(|line| !line.starts_with("{\"error\""))
         .collect();
-    let table = Table::of_this_project();
     let mut expected = vec![];
     for telegram in telegrams_with_crc(bytes) {
         let (summary, alone) = decoded(telegram)?;
         accepted(telegram, &summary, &alone, "ok")?;
-        let read: Decoded = serde_json::from_str(&alone[0])?;
-        Telegram::read(telegram, &table).compare(&read, &table)?;
         expected.extend(alone);
     }
     if found.len() != expected.len() {

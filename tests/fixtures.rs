@@ -206,3 +206,58 @@ fn each_stream_yields_the_telegrams_in_it_and_no_other() {
         }
     }
 }
+
+/// What `fixtures/SOURCES.md` says of each stream: how many telegrams come through, and why the
+/// others do not.
+const STREAMS: &[(&str, u32, &[&str])] = &[
+    ("dsmr22_cut.raw", 2, &["truncated"]),
+    ("dsmr22_parity.raw", 0, &[]),
+    ("dsmr22_starts_in_the_middle.raw", 2, &[]),
+    ("dsmr42_plain.raw", 6, &[]),
+    ("esmr50_bad_crc.raw", 2, &["crc"]),
+    ("esmr50_breaks_between.raw", 4, &[]),
+    ("esmr50_cut.raw", 2, &["truncated"]),
+    ("esmr50_doubled.raw", 4, &[]),
+    ("esmr50_dst_change.raw", 4, &[]),
+    ("esmr50_garbled.raw", 2, &["crc"]),
+    ("esmr50_gas_step.raw", 4, &[]),
+    ("esmr50_long_line.raw", 2, &["too_long"]),
+    ("esmr50_lost_clock.raw", 3, &[]),
+    ("esmr50_message.raw", 4, &[]),
+    ("esmr50_missing.raw", 3, &[]),
+    ("esmr50_no_crc.raw", 2, &["no_crc"]),
+    ("esmr50_noise_between.raw", 4, &[]),
+    ("esmr50_plain.raw", 10, &[]),
+    ("esmr50_restart.raw", 3, &["truncated"]),
+    ("esmr50_starts_in_the_middle.raw", 2, &[]),
+    ("esmr50_tariff_change.raw", 4, &[]),
+    ("esmr50_zero_totals.raw", 3, &[]),
+    ("hu_plain.raw", 3, &[]),
+    ("se_dst_change.raw", 4, &[]),
+];
+
+#[test]
+fn each_stream_loses_what_its_faults_cost_and_no_more() {
+    let mut streams = files("streams", "raw");
+    for (name, count, reasons) in STREAMS {
+        let stream = streams.remove(*name).unwrap_or_else(|| panic!("no {name}"));
+        let (summary, lines) = decoded(&stream);
+        assert_eq!(refusals(&lines), *reasons, "{name}");
+        assert_eq!(summary.accepted, *count, "{name}");
+    }
+    // A line as bad as this one is counted by a search.
+    let left: Vec<String> = streams.into_keys().collect();
+    assert_eq!(left, ["esmr50_everything.raw"]);
+}
+
+#[test]
+fn a_7e1_line_that_was_read_as_8n1_is_noise_until_bit_7_is_dropped() {
+    let mut stream = files("streams", "raw").remove("dsmr22_parity.raw").unwrap();
+    let (summary, _) = decoded(&stream);
+    assert_eq!((summary.accepted, summary.refused), (0, 0));
+    for byte in &mut stream {
+        *byte &= 0x7F;
+    }
+    let (summary, _) = decoded(&stream);
+    assert_eq!((summary.accepted, summary.refused), (2, 0));
+}

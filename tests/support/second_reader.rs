@@ -422,9 +422,9 @@ fn stamped(
     row: &Row,
 ) -> Result<((String, Option<String>), String), &'static str> {
     let is_stamp = |group: &&[u8]| !group.is_empty() && stamp(group) != Stamp::None;
-    let at = groups.iter().position(|group| is_stamp(&group));
-    let others = groups.iter().enumerate().filter(|(n, _)| Some(*n) != at);
-    let number_text = others.last().map_or(&b""[..], |(_, group)| group);
+    let at = groups.iter().position(is_stamp);
+    let mut others = groups.iter().enumerate().filter(|(n, _)| Some(*n) != at);
+    let number_text = others.next_back().map_or(&b""[..], |(_, group)| group);
     let digits = quantity(number_text)?;
     match at.map(|at| stamp(groups[at])) {
         Some(Stamp::At(time)) => Ok((in_unit(digits, row)?, time)),
@@ -627,7 +627,7 @@ fn base(unit: &str) -> &str {
 }
 
 fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
-    if text.is_empty() || text.len() % 2 != 0 {
+    if text.is_empty() || !text.len().is_multiple_of(2) {
         return None;
     }
     let text = std::str::from_utf8(text)

@@ -661,7 +661,11 @@ fn stamp(text: &[u8]) -> Stamp {
     let Ok(text) = std::str::from_utf8(text) else {
         return Stamp::None;
     };
-    if text.is_empty() || text.starts_with("35255") && text.len() == 18 && is_marked(text) {
+    let uncut = text.strip_suffix(['S', 'W']).is_some_and(|digits| {
+        let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+        all && digits.len() == 17 && digits.starts_with("35255")
+    });
+    if text.is_empty() || uncut {
         return Stamp::Unset;
     }
     let iec = text.len() == 17

@@ -36,7 +36,7 @@ pub enum Skip {
     NoValue,
     /// A number was expected and other characters came.
     NotANumber,
-    /// A unit that no row for this id can be converted from.
+    /// A unit that no row for this id can be converted from, or not with so many digits.
     Unit,
     /// A time stamp was expected and other characters came.
     Timestamp,
@@ -765,12 +765,13 @@ fn in_unit(metric: u16, row: &Metric, found: Quantity<'_>) -> Result<(Number, Op
         return Ok((found.number, None));
     }
     let unit = Unit::parse(found.unit).ok_or(Skip::Unit)?;
-    let fits = row.unit.is_none_or(|known| known.base == unit.base);
-    if !fits
-        && !metric::any_row(metric, |row| {
-            row.unit.is_none_or(|known| known.base == unit.base)
+    let fits = |row: &Metric| {
+        row.unit.is_none_or(|known| {
+            let shift = unit.shift_to(known);
+            shift.is_some_and(|shift| found.number.shifted(shift).is_some())
         })
-    {
+    };
+    if !fits(row) && !metric::any_row(metric, fits) {
         return Err(Skip::Unit);
     }
     Ok((found.number, Some(unit)))

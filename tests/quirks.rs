@@ -155,6 +155,18 @@ fn a_gas_meter_before_dsmr_22_keeps_its_serial_number() {
 }
 
 #[test]
+fn a_number_with_too_many_digits_to_convert_is_told() {
+    for line in [
+        "1-0:61.7.0(0.0720251202155826W)",
+        "1-0:32.7.0(999999999999999999*kV)",
+    ] {
+        let (reading, skipped) = read(&telegram(DUTCH, &[line]));
+        assert!(reading.is_empty());
+        assert_eq!(skipped, [(line.to_owned(), Skip::Unit)]);
+    }
+}
+
+#[test]
 fn absent_is_not_zero() {
     let lines = ["1-0:1.7.0(00.000*kW)", "1-0:2.7.0()", "1-0:21.7.0(*kW)"];
     let (reading, _) = read(&telegram(DUTCH, &lines));

@@ -546,12 +546,32 @@ fn in_unit(
         return Ok((digits, None));
     }
     let found = unit(printed.as_bytes()).ok_or("unit")?;
-    let fits = |known: &String| known.is_empty() || base(known) == base(&found);
+    let fits = |known: &String| {
+        known.is_empty() || base(known) == base(&found) && is_exact(&digits, &found, known)
+    };
     if row.units.iter().any(fits) {
         Ok((digits, Some(found)))
     } else {
         Err("unit")
     }
+}
+
+/// Whether the number can be told in the other unit with at most 18 decimals in 64 bits.
+fn is_exact(digits: &str, from: &str, to: &str) -> bool {
+    let exponent = |unit: &str| match unit.chars().next() {
+        _ if base(unit) == unit => 0,
+        Some('m') => -3,
+        Some('k') => 3,
+        Some('M') => 6,
+        _ => 9,
+    };
+    let decimals = digits
+        .split_once('.')
+        .map_or(0, |(_, decimals)| decimals.len()) as i32;
+    let left = decimals - exponent(from) + exponent(to);
+    let mantissa: i128 = digits.replace('.', "").parse().expect("digits");
+    let grown = mantissa * 10i128.pow((-left).max(0) as u32);
+    left <= 18 && i64::try_from(grown).is_ok()
 }
 
 /// Digits without leading zeros, and the characters of the unit.

@@ -22,6 +22,9 @@ pub const TEXT_MAX: usize = 1536;
 /// Time stamps in one telegram; a pre-DSMR meter sends a day of hourly gas readings.
 const STAMPS_MAX: usize = 32;
 
+/// Texts of one telegram that are told apart when two ids feed one metric.
+const CHOSEN_TEXTS: usize = 32;
+
 /// M-Bus channels, 1 to 9.
 const CHANNELS: usize = 9;
 
@@ -36,7 +39,7 @@ pub enum Skip {
     NoValue,
     /// A number was expected and other characters came.
     NotANumber,
-    /// A unit that no row for this id can be converted from.
+    /// A unit that no row for this id can be converted from, or not with so many digits.
     Unit,
     /// A time stamp was expected and other characters came.
     Timestamp,
@@ -115,7 +118,8 @@ pub struct Value<'a> {
     pub content: Content<'a>,
     /// When it was taken, where the object says so.
     pub at: Option<At>,
-    /// Of several that feed one metric (M-Bus channels, a history), this is the newest.
+    /// Of several that feed one metric (M-Bus channels, a history), this is the newest; of several
+    /// texts, the first that is not empty.
     pub newest: bool,
 }
 
@@ -161,12 +165,19 @@ const _: () = assert!(mem::size_of::<Slot>() == 16);
 
 const NO_STAMP: u8 = u8::MAX;
 
+/// Of a slot that no row fits.
+const NO_METRIC: u16 = u16::MAX;
+
+/// In the place of decimals, which a text has not: another text of the same name counts.
+const SUPERSEDED: u8 = 1;
+
 /// A DSMR 2.2 reading whose number stands on the next line.
 #[derive(Debug, Clone, Copy)]
 struct OpenProfile {
     metric: u16,
     channel: u8,
-    at: At,
+    /// `None` for a channel that was never read: its number means nothing.
+    at: Option<At>,
     unit: Option<Unit>,
 }
 
@@ -269,8 +280,10 @@ impl Reading {
         }
         let channel = obis.channel().unwrap_or(0);
         let row = metric::find(obis).and_then(|index| Some((index, metric::get(index)?)));
+        // Nearly every line: a number of the meter itself, in one pass.
         if let Some((metric, row)) = row
             && row.kind == Kind::Number
+            && channel == 0
             && let Some(found) = groups.quantity()
             && let Ok(number) = in_unit(metric, row, found)
         {
@@ -278,6 +291,9 @@ impl Reading {
         }
         let (value, groups) = self.checked(groups)?;
         let (metric, row) = row.ok_or(Skip::UnknownObis)?;
+        if self.is_foreign(metric, channel) {
+            return Err(Skip::UnknownObis);
+        }
         match row.kind {
             Kind::Number => {
                 let number = number(metric, value)?;
@@ -289,7 +305,7 @@ impl Reading {
             Kind::Clock => self.read_clock(metric, value),
             Kind::Version => {
                 self.dated = true;
-                let span = self.hex(value)?;
+                let span = self.version_text(value)?;
                 self.version = Some(span);
                 self.push_text(metric, channel, span, None)
             }
@@ -333,20 +349,23 @@ impl Reading {
     /// `(stamp)(status)(period)(channels)(id)(unit)`, and the number behind it or on a line of its
     /// own (DSMR P1 2.2 §5.3).
     fn profile(&mut self, metric: u16, channel: u8, mut groups: Groups<'_>) -> Result<(), Skip> {
-        let at = match groups.next().and_then(tst).ok_or(Skip::Timestamp)? {
-            Stamp::At(utc, letter) => At { utc, letter },
-            Stamp::Unset => return Err(Skip::NoValue),
-        };
-        let unit = groups.nth(4).ok_or(Skip::Malformed)?;
-        let unit = match unit.trim_ascii() {
-            [] => None,
-            text => Some(Unit::parse(text).ok_or(Skip::Unit)?),
-        };
-        let open = OpenProfile {
+        let mut open = OpenProfile {
             metric,
             channel,
-            at,
-            unit,
+            at: None,
+            unit: None,
+        };
+        match groups.next().and_then(tst).ok_or(Skip::Timestamp)? {
+            Stamp::At(utc, letter) => open.at = Some(At { utc, letter }),
+            Stamp::Unset => {
+                self.open = Some(open);
+                return Err(Skip::NoValue);
+            }
+        }
+        let unit = groups.nth(4).ok_or(Skip::Malformed)?;
+        open.unit = match unit.trim_ascii() {
+            [] => None,
+            text => Some(Unit::parse(text).ok_or(Skip::Unit)?),
         };
         match groups.next() {
             Some(text) => self.fill(open, text),
@@ -363,14 +382,16 @@ impl Reading {
     }
 
     fn fill(&mut self, open: OpenProfile, text: &[u8]) -> Result<(), Skip> {
+        let at = open.at.ok_or(Skip::NoValue)?;
         let (digits, unit) = number(open.metric, text)?;
         let value = (digits, unit.or(open.unit));
-        self.push(open.metric, open.channel, value, Some(open.at))
+        self.push(open.metric, open.channel, value, Some(at))
     }
 
     fn read_device(&mut self, metric: u16, channel: u8, text: &[u8]) -> Result<(), Skip> {
         let value = number(metric, text)?;
-        let kind = u8::try_from(value.0.mantissa).ok();
+        let whole = (value.0.decimals == 0).then_some(value.0.mantissa);
+        let kind = whole.and_then(|code| u8::try_from(code).ok());
         if let Some(place) = self.devices.get_mut(usize::from(channel).wrapping_sub(1)) {
             *place = kind.and_then(Device::from_mbus_type);
         }
@@ -449,9 +470,10 @@ impl Reading {
         Ok(Span { start, len })
     }
 
-    /// Characters printed as pairs of hex digits. What is not hex, or is hex of no characters
-    /// (many meters print a plain number), is kept as sent.
+    /// Characters printed as pairs of hex digits. What is not hex, or is hex of no characters (many
+    /// meters print a plain number, as `29973286`), is kept as sent, less the blanks around it.
     fn hex(&mut self, text: &[u8]) -> Result<Span, Skip> {
+        let text = text.trim_ascii();
         let start = self.text.len();
         let len = text.len() / 2;
         if text.is_empty() || !text.len().is_multiple_of(2) {
@@ -469,31 +491,97 @@ impl Reading {
                 }
             }
         }
+        let decoded = self.text.get(start..).unwrap_or_default();
+        if core::str::from_utf8(decoded).is_err() {
+            self.text.truncate(start);
+            return self.store(text);
+        }
         Ok(Span {
             start: start as u16,
             len: len as u16,
         })
     }
 
-    /// Assigns each value to the row that fits this meter and this M-Bus device, now that all
-    /// lines are known.
+    /// A version is two to five digits, as they are (`50` is no hex of `P`); the Iskra meters of
+    /// Wallonia print hex of them.
+    fn version_text(&mut self, text: &[u8]) -> Result<Span, Skip> {
+        const PRINTED_MAX: usize = 5;
+        if text.len() > PRINTED_MAX {
+            self.hex(text)
+        } else {
+            self.store(text)
+        }
+    }
+
+    /// The channel is known to have a device of which the table has nothing: what it sends under the
+    /// ids of a gas meter is not gas.
+    fn is_foreign(&self, metric: u16, channel: u8) -> bool {
+        const OTHER: Option<Device> = Some(Device::Other);
+        device_on(&self.devices, channel) == OTHER
+            && metric::select(metric, self.variant, OTHER, None).is_none()
+    }
+
+    /// Assigns each value to the row that fits this meter and this M-Bus device, and of two texts of
+    /// one name chooses the one that counts, now that all lines are known.
     pub fn settle(&mut self) {
         self.open = None;
+        let mut texts = heapless::Vec::new();
         for index in 0..self.values.len() {
-            let slot = &mut self.values[index];
+            let slot = &self.values[index];
             // Nearly every id has one row, which the value keeps even where it does not fit.
-            if slot.stamp == NO_STAMP && metric::is_only_row(slot.metric) {
-                continue;
+            let plain = slot.stamp == NO_STAMP && slot.channel == 0;
+            // A number has a digit before its point.
+            let is_text = slot.width == 0;
+            if !(plain && metric::is_only_row(slot.metric)) {
+                self.assign_row(index);
             }
-            let device = device_on(&self.devices, slot.channel);
-            let fitting = metric::select(slot.metric, self.variant, device, slot.unit)
-                .or_else(|| metric::select(slot.metric, self.variant, None, slot.unit));
-            let Some(fitting) = fitting else {
-                continue;
-            };
-            slot.metric = fitting;
+            if is_text {
+                self.choose_text(index, &mut texts);
+            }
+        }
+    }
+
+    fn assign_row(&mut self, index: usize) {
+        let slot = &self.values[index];
+        if self.is_foreign(slot.metric, slot.channel) {
+            self.values[index].metric = NO_METRIC;
+            return;
+        }
+        let device = device_on(&self.devices, slot.channel);
+        let fitting = metric::select(slot.metric, self.variant, device, slot.unit)
+            .or_else(|| metric::select(slot.metric, self.variant, None, slot.unit));
+        if let Some(fitting) = fitting {
+            self.values[index].metric = fitting;
             self.note_newest(index);
         }
+    }
+
+    /// Two ids may feed one text (0-0:96.13.0 and 96.13.1 are both the message): the first that says
+    /// something counts. The channels of the M-Bus are told apart by their readings instead.
+    fn choose_text(&mut self, index: usize, chosen: &mut heapless::Vec<u8, CHOSEN_TEXTS>) {
+        let slot = &self.values[index];
+        let Some(row) = metric::get(slot.metric) else {
+            return;
+        };
+        let rivals = |other: &&mut u8| {
+            let other = &self.values[usize::from(**other)];
+            let same = metric::get(other.metric).is_some_and(|rival| rival.name == row.name);
+            same && (row.device.is_none() || other.channel == slot.channel)
+        };
+        let Some(rival) = chosen.iter_mut().find(rivals) else {
+            // Beyond that many, nothing is compared any more.
+            let _ = chosen.push(index as u8);
+            return;
+        };
+        let earlier = usize::from(*rival);
+        let length = |index: usize| Span::unpacked(self.values[index].mantissa).len;
+        let loser = if length(earlier) == 0 && length(index) > 0 {
+            *rival = index as u8;
+            earlier
+        } else {
+            index
+        };
+        self.values[loser].decimals = SUPERSEDED;
     }
 
     /// Remembers per kind of device which reading is the newest: a replaced gas meter leaves a
@@ -519,11 +607,15 @@ impl Reading {
     }
 
     fn is_newest(&self, index: usize, slot: &Slot, metric: &Metric) -> bool {
+        if slot.width == 0 && slot.decimals == SUPERSEDED {
+            return false;
+        }
         if let Some(device) = metric.device {
             let best = self.newest[device.index()].map(usize::from);
             return match best.and_then(|best| self.values.get(best)) {
                 Some(_) if slot.stamp != NO_STAMP => best == Some(index),
-                Some(best) => best.channel == slot.channel,
+                // A pre-DSMR gas reading (7-0:23.1.0) does not say its channel.
+                Some(best) => best.channel == slot.channel || best.channel == 0,
                 None => true,
             };
         }
@@ -676,21 +768,27 @@ fn number(metric: u16, text: &[u8]) -> Result<(Number, Option<Unit>), Skip> {
 }
 
 /// The number, when a row for its id can be converted from its unit.
-#[inline]
+#[inline(always)]
 fn in_unit(metric: u16, row: &Metric, found: Quantity<'_>) -> Result<(Number, Option<Unit>), Skip> {
     if found.unit.is_empty() {
         return Ok((found.number, None));
     }
     let unit = Unit::parse(found.unit).ok_or(Skip::Unit)?;
-    let fits = row.unit.is_none_or(|known| known.base == unit.base);
-    if !fits
-        && !metric::any_row(metric, |row| {
-            row.unit.is_none_or(|known| known.base == unit.base)
-        })
-    {
+    // Nearly all meters use the table's own unit.
+    if row.unit != Some(unit) && !converts(metric, found.number, unit) {
         return Err(Skip::Unit);
     }
     Ok((found.number, Some(unit)))
+}
+
+/// Whether the number can be converted to the unit of one of the id's rows.
+fn converts(metric: u16, number: Number, unit: Unit) -> bool {
+    metric::any_row(metric, |row| {
+        row.unit.is_none_or(|known| {
+            let shift = unit.shift_to(known);
+            shift.is_some_and(|shift| number.shifted(shift).is_some())
+        })
+    })
 }
 
 fn first<'a>(mut groups: Groups<'a>) -> &'a [u8] {

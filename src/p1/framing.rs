@@ -202,16 +202,16 @@ impl Framer {
     }
 
     /// Finds where the header in the line buffer really begins and moves it to the front; false
-    /// when there is none. Noise ahead of a telegram may hold a `/` of its own, so the `/` counts
-    /// that follows the last byte no header contains (a header may contain `/`: Holley).
+    /// when there is none. Noise ahead of a telegram may hold a `/` of its own, and so may a header
+    /// (Holley): what follows the last byte that no header contains counts, and in that the first `/`
+    /// with the letters of a manufacturer.
     fn find_header(&mut self) -> bool {
         let text = trimmed(&self.line[..self.filled]);
-        let unprintable = text.iter().rposition(|b| !(0x20..0x7F).contains(b));
-        let clean = unprintable.map_or(0, |at| at + 1);
-        let Some(slash) = memchr(b'/', &text[clean..]) else {
+        let slashes = || slashes_from(clean_from(text), text);
+        let lettered = slashes().find(|&at| at + HEADER_MIN < text.len() && is_lettered(text, at));
+        let Some(start) = lettered.or_else(|| slashes().next()) else {
             return false;
         };
-        let start = clean + slash;
         if text.len() - start <= HEADER_MIN {
             return false;
         }
@@ -333,15 +333,32 @@ fn end_mark(text: &[u8]) -> Option<usize> {
 
 /// Where a header begins in the middle of a line that is no object: the telegram before it was cut
 /// off without a line end. A header is told from a stray `/` by the manufacturer's letters.
+///
+/// Between the two there may be noise with a `/` of its own, so what follows the last byte that no
+/// header contains is looked at first.
 fn header_within(text: &[u8]) -> Option<usize> {
-    if text.first() == Some(&b'/') {
-        return Some(0);
-    }
-    let letters = |at: usize| {
-        text.get(at + 1..=at + 2)
-            .is_some_and(|id| id.iter().all(u8::is_ascii_alphabetic))
-    };
-    memchr::memchr_iter(b'/', text).find(|&at| letters(at) && text[at - 1] != b'/')
+    let begins = |at: &usize| is_lettered(text, *at) && (*at == 0 || text[at - 1] != b'/');
+    let first = text.first() == Some(&b'/');
+    slashes_from(clean_from(text), text)
+        .find(begins)
+        .or(first.then_some(0))
+        .or_else(|| slashes_from(0, text).find(begins))
+}
+
+/// Where the bytes begin that a header may contain and that nothing else interrupts.
+fn clean_from(text: &[u8]) -> usize {
+    let unprintable = text.iter().rposition(|b| !(0x20..0x7F).contains(b));
+    unprintable.map_or(0, |at| at + 1)
+}
+
+fn slashes_from(start: usize, text: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(b'/', &text[start..]).map(move |at| start + at)
+}
+
+/// Whether the `/` at `at` has the first letters of a manufacturer behind it.
+fn is_lettered(text: &[u8], at: usize) -> bool {
+    text.get(at + 1..=at + 2)
+        .is_some_and(|id| id.iter().all(u8::is_ascii_alphabetic))
 }
 
 fn given(text: &[u8]) -> Given {
@@ -480,6 +497,8 @@ mod tests {
             &b"\0\xff\0"[..],
             b"1/2\0",
             b"/\x01",
+            b"/",
+            b"\xff/!/12/",
             b"/a\r\n",
             b"12345*kWh)\r\n!AB\r\n",
         ] {
@@ -506,6 +525,15 @@ mod tests {
             let drop = format!("Truncated after {}", cut.len());
             assert!(found.contains(&drop), "{found:?}");
             assert_eq!(found.last().unwrap(), "end 59E6 ok", "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn noise_behind_a_cut_off_telegram_may_hold_a_slash() {
+        for noise in [&b"\x80/\xff"[..], b"/ab\0", b"\0\r\n/XYZ\x80"] {
+            let input = [&b"/ABC5x\r\n1-0:1.8.1(0"[..], noise, &telegram(SMALL)].concat();
+            let noise = noise.escape_ascii();
+            assert_eq!(found(&input).last().unwrap(), "end 59E6 ok", "{noise}");
         }
     }
 

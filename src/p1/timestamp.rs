@@ -53,8 +53,9 @@ fn stamp(digits: &[u8], letter: &[u8]) -> Option<Stamp> {
     let [year, month, day, hour, minute, second] = pairs;
     // 35255255255255255S: the same "not specified", its fields not cut to two digits.
     if letter.len() > 1 {
-        let unset = digits.starts_with(b"35255") && letter.len() == 6;
-        return unset.then_some(Stamp::Unset);
+        let tail = letter.strip_suffix(b"S").or(letter.strip_suffix(b"W"))?;
+        let unset = tail.len() == 5 && tail.iter().all(u8::is_ascii_digit);
+        return (unset && digits.starts_with(b"35255")).then_some(Stamp::Unset);
     }
     let letter = match letter {
         b"S" => Letter::Summer,
@@ -298,6 +299,7 @@ mod tests {
             b"190827155560S",
             b"19082715551S",
             b"07EA080B0208151900007880",
+            b"352552552552\x01\x0255S",
             b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xffS",
         ] {
             assert_eq!(tst(odd), None, "{}", odd.escape_ascii());

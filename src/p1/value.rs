@@ -34,7 +34,7 @@ pub enum NotANumber {
     Malformed,
 }
 
-/// Reads `[blank][sign]digits[.digits][*][unit][blank]`. Belgian meters leave the `*` out, Holley
+/// Reads `[blank][sign]digits[.digits][*][blank][unit][blank]`. Belgian meters leave the `*` out, Holley
 /// meters put a blank behind the unit.
 ///
 /// # Errors
@@ -49,13 +49,15 @@ pub fn quantity(text: &[u8]) -> Result<Quantity<'_>, NotANumber> {
 
 fn printed(input: &[u8]) -> IResult<&[u8], Quantity<'_>, ()> {
     let (input, number) = number(blanks(input))?;
-    let (input, unit) = alphanumeric0(input.strip_prefix(b"*").unwrap_or(input))?;
+    let (input, unit) = alphanumeric0(blanks(input.strip_prefix(b"*").unwrap_or(input)))?;
     Ok((blanks(input), Quantity { number, unit }))
 }
 
 /// What follows the blanks.
 fn blanks(mut input: &[u8]) -> &[u8] {
-    while let [b' ', rest @ ..] = input {
+    while let [blank, rest @ ..] = input
+        && blank.is_ascii_whitespace()
+    {
         input = rest;
     }
     input
@@ -208,6 +210,7 @@ mod tests {
     fn odd_units_are_read() {
         assert_eq!(read("000123.456kWh"), (123_456, 3, "kWh"));
         assert_eq!(read("000123.45*kWh "), (12_345, 2, "kWh"));
+        assert_eq!(read("000123.45* kWh"), (12_345, 2, "kWh"));
         assert_eq!(read("00304.089*m3"), (304_089, 3, "m3"));
     }
 

@@ -129,7 +129,7 @@ impl<'a> Line<'a> {
             let metric = value.metric;
             let switched_on = metric.phase.is_none_or(|phase| phase <= self.phases);
             let field = metric.influx == Influx::Field && value.newest && switched_on;
-            if !field || !belongs(&value) || repeated(reading, &value) {
+            if !field || !belongs(&value) {
                 continue;
             }
             match value.content {
@@ -177,20 +177,21 @@ impl<'a> Line<'a> {
     }
 
     /// Text with a backslash before each of `special`. What would end the line, or is no UTF-8 as
-    /// the protocol wants it, is replaced.
+    /// the protocol wants it, is replaced; so is a backslash that has no escape itself, as in a tag:
+    /// readers do not agree on what it does to the character behind it.
     fn escaped(&mut self, text: &[u8], special: &[u8]) -> Result<(), Overflow> {
         let utf8 = core::str::from_utf8(text).is_ok();
         for &byte in text {
-            match byte {
-                0..b' ' | 0x7F => self.out.byte(b' ')?,
-                0x80.. if !utf8 => self.out.byte(b'?')?,
-                byte => {
-                    if special.contains(&byte) {
-                        self.out.byte(b'\\')?;
-                    }
-                    self.out.byte(byte)?;
-                }
+            let byte = match byte {
+                0..b' ' | 0x7F => b' ',
+                0x80.. if !utf8 => b'?',
+                b'\\' if !special.contains(&b'\\') => b'/',
+                byte => byte,
+            };
+            if special.contains(&byte) {
+                self.out.byte(b'\\')?;
             }
+            self.out.byte(byte)?;
         }
         Ok(())
     }
@@ -207,15 +208,4 @@ impl<'a> Line<'a> {
         }
         Ok(self.out.len())
     }
-}
-
-/// An earlier value of this reading has the same column: two ids may share one on purpose.
-fn repeated(reading: &Reading, value: &Value<'_>) -> bool {
-    if !matches!(value.content, Content::Text(_)) {
-        return false;
-    }
-    let mut earlier = reading
-        .values()
-        .take_while(|other| other.obis != value.obis);
-    earlier.any(|other| other.metric.name == value.metric.name)
 }

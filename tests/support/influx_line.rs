@@ -2,7 +2,7 @@
 //!
 //! Written from the protocol's description and not with the project's own escaping, so that one can check the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,23 +28,27 @@ pub struct Line {
 }
 
 impl Line {
-    /// Panics on what is no valid line with a time: this is for tests.
+    /// Panics on what is no valid line with a time, and on a name that comes twice: this is for tests.
     pub fn parse(text: &str) -> Line {
         let fail = |what: &str| -> ! { panic!("{what} in the line {text}") };
-        let [series, fields, time] = &split(text, ' ')[..] else {
+        let [series, ..] = split(text, ' ', false)[..] else {
+            fail("no measurement")
+        };
+        let rest = text[series.len()..].trim_start_matches(' ');
+        let [fields, time] = split(rest, ' ', true)[..] else {
             fail("not three parts")
         };
-        let mut series = split(series, ',').into_iter();
+        let mut series = split(series, ',', false).into_iter();
         let measurement = unescape(series.next().unwrap_or_default(), ", ");
-        let tags = series
-            .map(|tag| match split(tag, '=')[..] {
+        let tags: Vec<_> = series
+            .map(|tag| match split(tag, '=', false)[..] {
                 [key, value] if !value.is_empty() => (unescape(key, ",= "), unescape(value, ",= ")),
                 _ => fail("a bad tag"),
             })
             .collect();
-        let fields = split(fields, ',')
+        let fields: Vec<_> = split(fields, ',', true)
             .into_iter()
-            .map(|field| match split(field, '=')[..] {
+            .map(|field| match split(field, '=', true)[..] {
                 [key, value] => (
                     unescape(key, ",= "),
                     Value::parse(value).unwrap_or_else(|| fail("a bad value")),
@@ -52,10 +56,15 @@ impl Line {
                 _ => fail("a bad field"),
             })
             .collect();
+        let names = tags.iter().map(|(name, _)| name);
+        let names: BTreeSet<_> = names.chain(fields.iter().map(|(name, _)| name)).collect();
+        if names.len() < tags.len() + fields.len() {
+            fail("a name twice");
+        }
         Line {
             measurement,
-            tags,
-            fields,
+            tags: tags.into_iter().collect(),
+            fields: fields.into_iter().collect(),
             time: time.parse().unwrap_or_else(|_| fail("a bad time")),
         }
     }
@@ -77,8 +86,9 @@ impl Value {
     }
 }
 
-/// Splits where `at` stands neither behind a backslash nor between quotes.
-fn split(text: &str, at: char) -> Vec<&str> {
+/// Splits where `at` stands neither behind a backslash nor, where they have a meaning, between quotes:
+/// among the tags a quote is a character as any other.
+fn split(text: &str, at: char, quotes: bool) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut quoted, mut escaped) = (0, false, false);
     for (index, c) in text.char_indices() {
@@ -86,7 +96,7 @@ fn split(text: &str, at: char) -> Vec<&str> {
             escaped = false;
         } else if c == '\\' {
             escaped = true;
-        } else if c == '"' {
+        } else if c == '"' && quotes {
             quoted = !quoted;
         } else if c == at && !quoted {
             parts.push(&text[start..index]);

@@ -4,3 +4,5 @@
 pub mod child;
 pub mod influx_line;
 pub mod peers;
+pub mod second_reader;
+pub mod telegram;

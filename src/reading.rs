@@ -372,8 +372,12 @@ impl Reading {
 
     fn fill(&mut self, open: OpenProfile, text: &[u8]) -> Result<(), Skip> {
         let at = open.at.ok_or(Skip::NoValue)?;
-        let (digits, unit) = number(open.metric, text)?;
-        let value = (digits, unit.or(open.unit));
+        let mut value = number(open.metric, text)?;
+        if let (None, Some(unit)) = (value.1, open.unit) {
+            let row = metric::get(open.metric).ok_or(Skip::UnknownObis)?;
+            convertible(open.metric, row, value.0, unit)?;
+            value.1 = Some(unit);
+        }
         self.push(open.metric, open.channel, value, Some(at))
     }
 
@@ -765,16 +769,23 @@ fn in_unit(metric: u16, row: &Metric, found: Quantity<'_>) -> Result<(Number, Op
         return Ok((found.number, None));
     }
     let unit = Unit::parse(found.unit).ok_or(Skip::Unit)?;
+    convertible(metric, row, found.number, unit)?;
+    Ok((found.number, Some(unit)))
+}
+
+/// Whether a number in this unit can be told in that of a row for its id, `row` the first of them.
+#[inline]
+fn convertible(metric: u16, row: &Metric, number: Number, unit: Unit) -> Result<(), Skip> {
     let fits = |row: &Metric| {
         row.unit.is_none_or(|known| {
             let shift = unit.shift_to(known);
-            shift.is_some_and(|shift| found.number.shifted(shift).is_some())
+            shift.is_some_and(|shift| number.shifted(shift).is_some())
         })
     };
     if !fits(row) && !metric::any_row(metric, fits) {
         return Err(Skip::Unit);
     }
-    Ok((found.number, Some(unit)))
+    Ok(())
 }
 
 fn first<'a>(mut groups: Groups<'a>) -> &'a [u8] {

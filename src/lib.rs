@@ -4,6 +4,7 @@
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+pub mod app;
 pub mod metric;
 pub mod p1;
 pub mod publish;
@@ -11,3 +12,4 @@ pub mod reading;
 pub mod receiver;
 pub mod settings;
 pub mod soc;
+pub mod storage;

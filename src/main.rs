@@ -1,11 +1,6 @@
-//! The `metertrekker` command.
+//! The `metertrekker` command: wiring only.
+
 #[cfg(not(target_os = "none"))]
-fn main() {
-    let path = std::env::args().nth(2).unwrap();
-    let s = metertrekker::soc::host::decode::decode(
-        std::fs::File::open(path).unwrap(),
-        std::io::stdout().lock(),
-    )
-    .unwrap();
-    eprintln!("{s}");
+fn main() -> std::process::ExitCode {
+    metertrekker::soc::host::cli::main()
 }

@@ -380,15 +380,11 @@ pub fn any_row(first: u16, asked: impl Fn(&Metric) -> bool) -> bool {
     rows.take_while(|other| other.obis == row.obis).any(asked)
 }
 
-/// Whether the row is the only one of its id and holds for every meter and device.
+/// Whether the row is the only one of its id, so that [`select`] has no other to offer.
 #[inline]
 pub fn is_only_row(index: u16) -> bool {
     let index = usize::from(index);
-    let Some(row) = raw::METRICS.get(index) else {
-        return false;
-    };
-    let wide = row.device.is_none() && row.variants == Variants::EVERY;
-    wide && raw::KEYS.get(index) != raw::KEYS.get(index + 1)
+    raw::KEYS.get(index) != raw::KEYS.get(index + 1)
 }
 
 /// The row that a value belongs to, among those of one id, which start at `first`.

@@ -121,10 +121,10 @@ impl<F: FnMut(&[u8], Skip)> Skipped for F {
 
 /// The receiving end: feed it bytes, take readings.
 ///
-/// RAM: the framer's line and one reading, 5.6 kB.
-pub struct Receiver {
+/// RAM: the framer's line, 2.1 kB, beside the reading that it fills.
+pub struct Receiver<'a> {
     framer: Framer,
-    staged: Reading,
+    staged: &'a mut Reading,
     policy: CrcPolicy,
     /// Names the meter at hand: the CRC of its header.
     meter: u16,
@@ -133,12 +133,12 @@ pub struct Receiver {
     within: bool,
 }
 
-impl Receiver {
-    /// A receiver that waits for a telegram.
-    pub fn new(policy: CrcPolicy) -> Self {
+impl<'a> Receiver<'a> {
+    /// A receiver that waits for a telegram and fills `staged` with it.
+    pub fn new(policy: CrcPolicy, staged: &'a mut Reading) -> Self {
         Self {
             framer: Framer::new(),
-            staged: Reading::new(),
+            staged,
             policy,
             meter: 0,
             prints_crc: None,
@@ -154,7 +154,7 @@ impl Receiver {
         skipped: &mut impl Skipped,
     ) -> Option<Result<Proof, Refusal>> {
         while let Some(event) = self.framer.next(input) {
-            let (staged, meter) = (&mut self.staged, &mut self.meter);
+            let (staged, meter) = (&mut *self.staged, &mut self.meter);
             if let Some(last) = stage(event, staged, meter, &mut self.within, skipped) {
                 return Some(self.verdict(last));
             }
@@ -165,7 +165,7 @@ impl Receiver {
     /// Tells that the line is silent or the input has ended; call it until it returns `None`.
     pub fn silence(&mut self, skipped: &mut impl Skipped) -> Option<Result<Proof, Refusal>> {
         while let Some(event) = self.framer.silence() {
-            let (staged, meter) = (&mut self.staged, &mut self.meter);
+            let (staged, meter) = (&mut *self.staged, &mut self.meter);
             if let Some(last) = stage(event, staged, meter, &mut self.within, skipped) {
                 return Some(self.verdict(last));
             }
@@ -183,9 +183,9 @@ impl Receiver {
         self.framer.noise()
     }
 
-    /// The reading that [`next`](Self::next) has just accepted. The caller may swap it for another
-    /// one; its content is gone when the next telegram begins.
-    pub fn reading(&mut self) -> &mut Reading {
+    /// The reading that [`next`](Self::next) has just accepted; its content is gone when the next
+    /// telegram begins. The caller may give the receiver another one to fill instead.
+    pub fn reading(&mut self) -> &mut &'a mut Reading {
         &mut self.staged
     }
 

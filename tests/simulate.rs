@@ -83,7 +83,7 @@ fn a_real_line_takes_the_time_of_its_bits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("meter.p1");
     let path_text = path.to_str().unwrap();
-    let options = options(&["--kind", "dsmr22", "--count", "1", "--output", path_text]);
+    let options = options(&["--meter", "dsmr22", "--count", "1", "--output", path_text]);
     let begin = Instant::now();
     simulate(&options).unwrap();
     let bytes = fs::metadata(&path).unwrap().len();
@@ -247,7 +247,7 @@ fn a_busy_port_is_said_in_a_sentence() {
 
 #[test]
 fn a_fault_that_a_kind_cannot_have_is_said_in_a_sentence() {
-    let options = options(&["--kind", "dsmr22", "--faults", "crc"]);
+    let options = options(&["--meter", "dsmr22", "--faults", "crc"]);
     let error = simulate(&options).unwrap_err().to_string();
     assert!(
         error.starts_with("a telegram of kind dsmr22 has nothing"),
@@ -259,7 +259,7 @@ fn a_fault_that_a_kind_cannot_have_is_said_in_a_sentence() {
 fn a_bad_command_line_is_answered_with_what_would_be_right() {
     for (arguments, answer) in [
         (
-            ["--kind", "dsmr6"],
+            ["--meter", "dsmr6"],
             "`dsmr6` is not a kind of meter; kinds are dsmr22, ",
         ),
         (
@@ -301,7 +301,7 @@ impl Fixture {
     /// The arguments that write it, but for its path.
     fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![
-            "--kind".into(),
+            "--meter".into(),
             self.kind.into(),
             "--seed".into(),
             self.seed.to_string(),

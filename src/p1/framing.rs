@@ -4,6 +4,8 @@
 //! 5.0.2 §6.2), whatever came before, however the bytes are cut into pieces. Each line is handed
 //! out when its LF arrives, so a telegram may have any length in the room of one line.
 
+use core::mem;
+
 use memchr::memchr;
 
 use super::crc::{Rule, Running};
@@ -95,9 +97,8 @@ enum Pending {
 /// RAM: [`LINE_MAX`] bytes and a few words.
 pub struct Framer {
     line: [u8; LINE_MAX],
+    /// How many bytes of `line` are still to be used; none once the line has been handed out.
     filled: usize,
-    /// The line in `line` has been handed out and makes room for the next one.
-    spent: bool,
     /// What the handed-out line holds besides.
     pending: Option<Pending>,
     /// All lines of this telegram ended in CR LF.
@@ -120,7 +121,6 @@ impl Framer {
         Self {
             line: [0; LINE_MAX],
             filled: 0,
-            spent: false,
             pending: None,
             crlf: true,
             state: State::Idle,
@@ -138,18 +138,8 @@ impl Framer {
     /// Takes bytes from the front of `input` until something is found. `None`: all are taken.
     #[inline]
     pub fn next<'s>(&'s mut self, input: &mut &[u8]) -> Option<Event<'s>> {
-        match self.pending.take() {
-            Some(Pending::Header(at)) => {
-                self.line.copy_within(at..self.filled, 0);
-                self.filled -= at;
-                return Some(self.start());
-            }
-            Some(Pending::End(at)) => return Some(self.end(at)),
-            None if self.spent => {
-                self.spent = false;
-                self.filled = 0;
-            }
-            None => {}
+        if let Some(pending) = self.pending {
+            return Some(self.second(pending));
         }
         loop {
             if self.state == State::Idle && !self.skip_noise(input) {
@@ -159,14 +149,14 @@ impl Framer {
                 Some(at) => (at + 1, true),
                 None => (input.len(), false),
             };
-            let room = LINE_MAX - self.filled;
-            if piece > room {
-                *input = &input[room..];
-                return Some(self.give_up(DropReason::TooLong, LINE_MAX));
-            }
             let (taken, rest) = input.split_at(piece);
-            self.line[self.filled..self.filled + piece].copy_from_slice(taken);
-            self.filled += piece;
+            let filled = self.filled + piece;
+            let Some(place) = self.line.get_mut(self.filled..filled) else {
+                *input = &input[LINE_MAX - self.filled..];
+                return Some(Event::Dropped(self.give_up(DropReason::TooLong, LINE_MAX)));
+            };
+            place.copy_from_slice(taken);
+            self.filled = filled;
             *input = rest;
             if !ended {
                 return None;
@@ -175,7 +165,7 @@ impl Framer {
                 return Some(self.body_line());
             }
             if self.find_header() {
-                return Some(self.start());
+                return Some(Event::Start(self.start()));
             }
             self.back_to_noise();
         }
@@ -185,12 +175,8 @@ impl Framer {
     /// has ended. Call it until it returns `None`. A last line counts although its line end is
     /// missing.
     pub fn silence(&mut self) -> Option<Event<'_>> {
-        if self.pending.is_some() {
-            return self.next(&mut &[][..]);
-        }
-        if self.spent {
-            self.spent = false;
-            self.filled = 0;
+        if let Some(pending) = self.pending {
+            return Some(self.second(pending));
         }
         if self.state == State::Body && end_mark(trimmed(&self.line[..self.filled])).is_some() {
             return Some(self.body_line());
@@ -198,7 +184,9 @@ impl Framer {
         if self.state == State::Idle {
             return None;
         }
-        Some(self.give_up(DropReason::Truncated, self.filled))
+        Some(Event::Dropped(
+            self.give_up(DropReason::Truncated, self.filled),
+        ))
     }
 
     /// Skips to the next `/`; false when there is none.
@@ -240,28 +228,44 @@ impl Framer {
         self.state = State::Idle;
     }
 
+    /// What the line holds besides that which has been handed out.
+    #[inline]
+    fn second(&mut self, pending: Pending) -> Event<'_> {
+        self.pending = None;
+        match pending {
+            Pending::Header(at) => {
+                self.line.copy_within(at..self.filled, 0);
+                self.filled -= at;
+                Event::Start(self.start())
+            }
+            Pending::End(at) => Event::End(self.end(at)),
+        }
+    }
+
     /// The header line is complete at the front of the buffer.
-    fn start(&mut self) -> Event<'_> {
-        let line = &self.line[..self.filled];
+    fn start(&mut self) -> &[u8] {
+        let line = &self.line[..mem::take(&mut self.filled)];
         let header = trimmed(&line[1..]);
         self.crc = Running::new(Rule::of_header(header));
         self.crc.update(line);
         self.crlf = line.ends_with(b"\r\n");
-        self.bytes = self.filled as u32;
+        self.bytes = line.len() as u32;
         self.state = State::Body;
-        self.spent = true;
-        Event::Start(header)
+        header
     }
 
     #[inline]
     fn body_line(&mut self) -> Event<'_> {
         let line = &self.line[..self.filled];
-        let text = trimmed(line);
+        let (text, crlf) = match line {
+            [text @ .., b'\r', b'\n'] => (text, true),
+            line => (trimmed(line), false),
+        };
         // Nearly every line is an object; only another one can be an end or hold a header.
         if text.last() != Some(&b')') {
             if let Some(at) = end_mark(text) {
                 if at == 0 {
-                    return self.end(0);
+                    return Event::End(self.end(0));
                 }
                 self.pending = Some(Pending::End(at));
                 return Event::Line(&self.line[..at]);
@@ -273,30 +277,29 @@ impl Framer {
                 return Event::Dropped(Dropped { reason, bytes });
             }
         }
-        self.crlf &= line.ends_with(b"\r\n");
+        let length = text.len();
+        self.crlf &= crlf;
         self.crc.update(line);
-        self.bytes += self.filled as u32;
-        self.spent = true;
-        Event::Line(trimmed(&self.line[..self.filled]))
+        self.bytes += line.len() as u32;
+        self.filled = 0;
+        Event::Line(&self.line[..length])
     }
 
     /// The telegram's end mark stands at `at` of the line in the buffer.
-    fn end(&mut self, at: usize) -> Event<'_> {
+    fn end(&mut self, at: usize) -> End {
         self.crc.update(&self.line[..=at]);
-        let text = trimmed(&self.line[..self.filled]);
-        let end = End {
+        let text = trimmed(&self.line[..mem::take(&mut self.filled)]);
+        self.state = State::Idle;
+        End {
             given: given(&text[at + 1..]),
             computed: self.crc.value(),
             bytes: self.bytes + text.len() as u32,
             crlf: self.crlf,
-        };
-        self.spent = true;
-        self.state = State::Idle;
-        Event::End(end)
+        }
     }
 
     /// Gives the telegram up with `pending` bytes of it in the line buffer.
-    fn give_up(&mut self, reason: DropReason, pending: usize) -> Event<'_> {
+    fn give_up(&mut self, reason: DropReason, pending: usize) -> Dropped {
         let begun = if self.state == State::Body {
             self.bytes
         } else {
@@ -305,7 +308,7 @@ impl Framer {
         let bytes = begun + pending as u32;
         self.filled = 0;
         self.state = State::Idle;
-        Event::Dropped(Dropped { reason, bytes })
+        Dropped { reason, bytes }
     }
 }
 
@@ -344,8 +347,8 @@ fn header_within(text: &[u8]) -> Option<usize> {
 
 /// Where the bytes begin that a header may contain and that nothing else interrupts.
 fn clean_from(text: &[u8]) -> usize {
-    let printable = text.iter().rev().take_while(|b| (0x20..0x7F).contains(*b));
-    text.len() - printable.count()
+    let unprintable = text.iter().rposition(|b| !(0x20..0x7F).contains(b));
+    unprintable.map_or(0, |at| at + 1)
 }
 
 fn slashes_from(start: usize, text: &[u8]) -> impl Iterator<Item = usize> {

@@ -2,11 +2,9 @@
 
 use nom::{
     IResult, Parser,
-    bytes::complete::tag,
-    character::complete::{one_of, u8 as number_u8},
-    combinator::all_consuming,
+    character::complete::{char, one_of, u8 as number_u8},
+    combinator::{all_consuming, peek},
     multi::fold_many1,
-    sequence::preceded,
 };
 
 use super::{
@@ -64,7 +62,7 @@ pub fn oddity(text: &[u8]) -> Oddity {
 /// first `.` as `:`; German and pre-DSMR meters add the F group as `*255`, one example as `.255`.
 #[inline]
 fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
-    let [a, b'-', b, b':', input @ ..] = input else {
+    let [a @ b'0'..=b'9', b'-', b @ b'0'..=b'9', b':', input @ ..] = input else {
         return Err(nom::Err::Error(()));
     };
     let (input, c) = number(input)?;
@@ -78,32 +76,35 @@ fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
     let (input, e) = number(input)?;
     let input = match input {
         [b'(', ..] => input,
-        _ => preceded(one_of("*."), number_u8).parse(input)?.0,
+        _ => f_group(input)?,
     };
-    let (a, b) = (a.wrapping_sub(b'0'), b.wrapping_sub(b'0'));
-    match Obis::new(a, b, c, d, e) {
-        Some(id) if a < 10 && b < 10 && input.first() == Some(&b'(') => Ok((input, id)),
-        _ => Err(nom::Err::Error(())),
-    }
+    let id = Obis::new(a - b'0', b - b'0', c, d, e).ok_or(nom::Err::Error(()))?;
+    Ok((input, id))
+}
+
+/// The F group, and what follows it up to the first bracket: nothing.
+fn f_group(input: &[u8]) -> Result<&[u8], nom::Err<()>> {
+    let (input, _) = (one_of("*."), number_u8, peek(char('('))).parse(input)?;
+    Ok(input)
 }
 
 /// A number up to 255. Three of these stand in every line, which is why they are not left to a
 /// combinator.
 #[inline(always)]
 fn number(input: &[u8]) -> IResult<&[u8], u8, ()> {
-    let mut rest = input;
-    let mut value = 0u32;
-    while let [byte, behind @ ..] = rest
-        && byte.wrapping_sub(b'0') < 10
+    let [first @ b'0'..=b'9', behind @ ..] = input else {
+        return Err(nom::Err::Error(()));
+    };
+    let mut rest = behind;
+    let mut value = u32::from(first - b'0');
+    while let [digit @ b'0'..=b'9', behind @ ..] = rest
         && value < 256
     {
-        value = value * 10 + u32::from(byte - b'0');
+        value = value * 10 + u32::from(digit - b'0');
         rest = behind;
     }
-    if value < 256 && rest.len() < input.len() {
-        return Ok((rest, value as u8));
-    }
-    Err(nom::Err::Error(()))
+    let value = u8::try_from(value).map_err(|_| nom::Err::Error(()))?;
+    Ok((rest, value))
 }
 
 #[inline]
@@ -125,13 +126,23 @@ impl<'a> Groups<'a> {
     /// pass. Whether the unit is one (and not some further groups) is left to its reader.
     #[inline]
     pub fn quantity(&self) -> Option<Quantity<'a>> {
-        let (rest, number) = preceded(tag("("), value::number).parse(self.0).ok()?;
+        let text = self.0.strip_prefix(b"(")?;
+        let (rest, number) = value::number(text).ok()?;
         let unit = match rest {
             [b')'] => &[],
             [b'*', unit @ .., b')'] => unit,
             _ => return None,
         };
         Some(Quantity { number, unit })
+    }
+
+    /// The value of a single group with nothing behind it.
+    #[inline]
+    pub fn single(&self) -> Option<&'a [u8]> {
+        match self.0 {
+            [b'(', value @ .., b')'] if !value.contains(&b')') => Some(value),
+            _ => None,
+        }
     }
 
     /// The groups, when there is nothing but whole groups up to the end of the line, blanks aside.

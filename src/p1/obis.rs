@@ -84,8 +84,9 @@ impl Obis {
     /// The M-Bus channel, 1 to 9, that `0-1:…` to `0-9:…` belong to.
     #[inline]
     pub const fn channel(self) -> Option<u8> {
-        match (self.a(), self.b()) {
-            (0, channel @ 1..=9) => Some(channel),
+        // A and B together: A is 0.
+        match (self.0 >> 24) as u8 {
+            channel @ 1..=9 => Some(channel),
             _ => None,
         }
     }

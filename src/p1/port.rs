@@ -54,7 +54,7 @@ pub struct LineErrors {
 #[allow(async_fn_in_trait)] // One executor, one thread: no caller needs `Send`.
 pub trait Port {
     /// Why nothing can be read for now: the adapter was pulled, the far end closed.
-    type Error: core::fmt::Debug;
+    type Error: core::error::Error;
 
     /// Waits for bytes and returns how many were stored, 0 when the input has ended for good
     /// (a file; a line never ends).
@@ -73,6 +73,12 @@ pub trait Port {
     /// Asserts or releases Data Request. Released is high impedance: the standard forbids driving
     /// the line low (P1 companion standard 5.0.2 §5.3).
     fn request(&mut self, asserted: bool);
+
+    /// Whether the source waits for its reader, as a file does: then every telegram is taken, and
+    /// none is dropped because the publisher is behind.
+    fn waits(&self) -> bool {
+        false
+    }
 
     /// Receive errors since start.
     fn line_errors(&self) -> LineErrors;

@@ -1,11 +1,6 @@
 //! Numbers as the meter prints them: fixed-point integers, never floats.
 
-use nom::{
-    IResult, Parser,
-    bytes::complete::tag,
-    character::complete::alphanumeric0,
-    combinator::{all_consuming, opt},
-};
+use nom::{IResult, Parser, character::complete::alphanumeric0, combinator::all_consuming};
 
 /// The most digits a number may have: what surely fits 64 bits.
 const DIGITS_MAX: usize = 18;
@@ -54,8 +49,8 @@ pub fn quantity(text: &[u8]) -> Result<Quantity<'_>, NotANumber> {
 
 fn printed(input: &[u8]) -> IResult<&[u8], Quantity<'_>, ()> {
     let (input, number) = number(blanks(input))?;
-    let (input, _) = opt(tag("*")).parse(input)?;
-    let (input, unit) = alphanumeric0(blanks(input))?;
+    let unit = blanks(input.strip_prefix(b"*").unwrap_or(input));
+    let (input, unit) = alphanumeric0(unit)?;
     Ok((blanks(input), Quantity { number, unit }))
 }
 
@@ -79,12 +74,12 @@ pub fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
         text => (false, text),
     };
     let mut value = 0u32;
-    let width = digits(text, &mut value);
-    let mut rest = &text[width..];
+    let mut rest = digits(text, &mut value);
+    let width = text.len() - rest.len();
     let mut decimals = 0;
     if let [b'.', fraction @ ..] = rest {
-        decimals = digits(fraction, &mut value);
-        rest = &fraction[decimals..];
+        rest = digits(fraction, &mut value);
+        decimals = fraction.len() - rest.len();
     }
     if width == 0 || width + decimals > DIGITS_MAX {
         return Err(nom::Err::Error(()));
@@ -102,19 +97,14 @@ pub fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
     Ok((rest, number))
 }
 
-/// Adds the leading digits of `text` to `value` and returns how many there are.
+/// Adds the leading digits of `text` to `value` and returns what follows them.
 #[inline]
-fn digits(text: &[u8], value: &mut u32) -> usize {
-    let mut count = 0;
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        *value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
-        count += 1;
+fn digits<'a>(mut text: &'a [u8], value: &mut u32) -> &'a [u8] {
+    while let [digit @ b'0'..=b'9', rest @ ..] = text {
+        *value = value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
+        text = rest;
     }
-    count
+    text
 }
 
 #[cold]

@@ -22,12 +22,11 @@ struct Known {
 
 /// The memory of what was published.
 ///
-/// What a broken session may have lost is forgotten again: [`acknowledged`](Self::acknowledged)
-/// and [`lost`](Self::lost). RAM: 0.3 kB.
+/// What a broken session may have lost is due again: see [`lost`](Self::lost). RAM: 0.4 kB.
 #[derive(Debug, Default)]
 pub struct Changes {
     published: Known,
-    acknowledged: Known,
+    kept: Known,
     /// A new session: every topic is due, whatever is known.
     fresh: bool,
 }
@@ -49,7 +48,7 @@ impl Changes {
 
     /// Takes up what an earlier run remembered.
     pub fn recall(&mut self, memory: Memory) {
-        self.acknowledged.learn(memory);
+        self.kept.learn(memory);
         self.published.learn(memory);
     }
 
@@ -66,12 +65,16 @@ impl Changes {
             .is_some_and(|last| utc > *last)
     }
 
-    /// The value's text is not the one last published.
+    /// The value's text is not the one last published. That there is none is no news at first.
     pub fn is_changed(&self, value: &Value<'_>) -> bool {
         let Some(Memory::Text(key, print)) = memory(value) else {
             return true;
         };
-        !self.published.texts.contains(&(key, print))
+        let mut texts = self.published.texts.iter();
+        match texts.find(|(known, _)| *known == key) {
+            Some((_, known)) => *known != print,
+            None => !matches!(value.content, Content::Text([])),
+        }
     }
 
     /// The value's topic is to be published.
@@ -99,23 +102,21 @@ impl Changes {
         }
     }
 
-    /// Everything handed to the session has arrived. Calls `remember` with what is new since the
-    /// last time, to be kept across restarts.
-    pub fn acknowledged(&mut self, mut remember: impl FnMut(Memory)) {
-        if self.acknowledged == self.published {
-            return;
-        }
-        for memory in self.published.memories() {
-            if !self.acknowledged.knows(memory) {
-                remember(memory);
-            }
-        }
-        self.acknowledged = self.published.clone();
+    /// Something published that is not yet kept across restarts. Ask when everything handed to the
+    /// session has arrived, keep it, and say so with [`kept`](Self::kept).
+    pub fn to_keep(&self) -> Option<Memory> {
+        let mut memories = self.published.memories();
+        memories.find(|memory| !self.kept.knows(*memory))
     }
 
-    /// The session was lost with messages in flight: what they said is due again.
+    /// The memory is kept across restarts.
+    pub fn kept(&mut self, memory: Memory) {
+        self.kept.learn(memory);
+    }
+
+    /// The session was lost with messages in flight: what is not kept is due again.
     pub fn lost(&mut self) {
-        self.published = self.acknowledged.clone();
+        self.published = self.kept.clone();
     }
 }
 

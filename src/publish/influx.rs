@@ -33,6 +33,15 @@ pub fn electricity(
     line.finish(reading.clock().map(|at| at.utc))
 }
 
+/// Whether the electricity line would have a field: a Warmtelink has no electricity.
+pub fn has_electricity(reading: &Reading) -> bool {
+    let field = |value: &Value<'_>| {
+        let number = matches!(value.content, Content::Number { .. });
+        number && value.metric.device.is_none() && value.metric.influx == Influx::Field
+    };
+    reading.values().any(|value| field(&value))
+}
+
 /// Writes the line of an M-Bus device into `buffer` and returns its length; 0 when the reading has
 /// no value of it.
 ///

@@ -6,7 +6,7 @@ pub struct Fixture {
     pub file: &'static str,
     /// What is odd about it.
     pub odd: &'static str,
-    /// `--kind`
+    /// `--meter`
     pub kind: &'static str,
     /// `--seed`
     pub seed: u64,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Values, time stamps and bytes of text that one reading may keep.
-const MOST_VALUES: usize = 96;
+const MOST_VALUES: usize = 112;
 const MOST_STAMPS: usize = 32;
 const MOST_TEXT: usize = 1536;
 

@@ -113,7 +113,8 @@ impl fmt::Display for Summary {
 /// The input cannot be read or the output cannot be written.
 pub fn decode(mut input: impl Read, mut output: impl Write) -> io::Result<Summary> {
     let settings = Settings::default();
-    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto));
+    let mut staged = Box::new(Reading::new());
+    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto, &mut staged));
     let mut summary = Summary::default();
     let mut skipped = vec![];
     let mut buffer = vec![0; 16 * 1024];

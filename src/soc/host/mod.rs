@@ -1,5 +1,15 @@
 //! A PC or Raspberry Pi with a P1 cable, and everybody's first try.
 
+pub mod broker;
+pub mod cli;
 pub mod decode;
+pub mod executor;
+pub mod flash;
+pub mod net;
+pub mod nor;
+pub mod p1;
+pub mod ram_flash;
+pub mod run;
 pub mod simulate;
 pub mod simulator;
+pub mod time;

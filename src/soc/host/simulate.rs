@@ -24,7 +24,7 @@ pub use output::{Output, OutputError};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Which meter: esmr50, be, dsmr42, lu, se, hu, ... (--help shows all)
-    #[arg(long, default_value_t, long_help = kinds())]
+    #[arg(long = "meter", value_name = "KIND", default_value_t, long_help = kinds())]
     pub kind: Kind,
 
     /// What household, history and faults are drawn from

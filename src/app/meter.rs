@@ -1,0 +1,203 @@
+//! The meter task: asks for telegrams, proves them, hands readings on.
+
+use embassy_futures::select::{Either, select};
+use embassy_time::{Duration, Instant, Timer};
+
+use super::{
+    mailbox::{Mailbox, Offered},
+    monitor::{Drop, Monitor},
+    stats::{CountSkipped, Stats},
+    totals::Totals,
+};
+use crate::{
+    p1::port::Port,
+    reading::Reading,
+    receiver::{Proof, Receiver, Refusal},
+    settings::Settings,
+};
+
+/// After so long without a byte a begun telegram will not go on. The slowest meters pause for
+/// 2 s between telegrams (DSMR 4.2.2 §6.1) and not at all within one.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Pause before a port that failed is tried again.
+const PORT_RETRY: Duration = Duration::from_secs(1);
+
+/// Bytes fetched from the port at once.
+const CHUNK: usize = 256;
+
+/// What the meter task works with.
+pub struct Meter<'s, 'a, M> {
+    receiver: Receiver<'a>,
+    settings: &'s Settings,
+    mailbox: &'s Mailbox<'a>,
+    stats: &'s Stats,
+    monitor: &'s M,
+    totals: Totals,
+    /// From when on a telegram is wanted.
+    due: Instant,
+    /// Since when it has been waited for, and the bytes that came since.
+    asked: Instant,
+    received: u32,
+    /// Index of the line settings in use.
+    line: usize,
+    waits: bool,
+}
+
+impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
+    /// A meter task that fills `staged` with telegrams and puts readings into `mailbox`.
+    pub fn new(
+        staged: &'a mut Reading,
+        settings: &'s Settings,
+        mailbox: &'s Mailbox<'a>,
+        stats: &'s Stats,
+        monitor: &'s M,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            receiver: Receiver::new(settings.crc, staged),
+            settings,
+            mailbox,
+            stats,
+            monitor,
+            totals: Totals::new(),
+            due: now,
+            asked: now,
+            received: 0,
+            line: 0,
+            waits: false,
+        }
+    }
+
+    /// Reads `port` until its input ends, which a line's never does, and closes the mailbox then.
+    ///
+    /// A telegram is asked for when the interval has passed, and the request released as soon as
+    /// one is proved (P1 companion standard 5.0.2 §5.3). A meter that streams all the time is as
+    /// good: what comes in between is proved and not published.
+    pub async fn run(mut self, port: &mut impl Port) {
+        self.waits = port.waits();
+        let lines = self.settings.line.candidates();
+        if let Some(line) = lines.first() {
+            port.set_line(*line);
+        }
+        let mut buffer = [0; CHUNK];
+        let mut last_byte = Instant::now();
+        loop {
+            let wanted = self.is_wanted(Instant::now());
+            port.request(wanted);
+            let silent = self
+                .receiver
+                .is_within_telegram()
+                .then_some(last_byte + SILENCE);
+            let turn = if wanted { self.timeout() } else { self.due };
+            let wake = silent.map_or(turn, |silent| silent.min(turn));
+            match select(port.read(&mut buffer), Timer::at(wake)).await {
+                Either::First(Ok(0)) => break,
+                Either::First(Ok(count)) => {
+                    last_byte = Instant::now();
+                    self.received = self.received.saturating_add(count as u32);
+                    let mut bytes = buffer.get(..count).unwrap_or_default();
+                    while let Some(outcome) = {
+                        let counted = &mut CountSkipped(self.stats);
+                        self.receiver.next(&mut bytes, counted)
+                    } {
+                        self.outcome(outcome).await;
+                    }
+                }
+                Either::First(Err(error)) => {
+                    self.stats.port_errors.count();
+                    self.monitor.port_failed(&error);
+                    self.silence().await;
+                    Timer::after(PORT_RETRY).await;
+                }
+                Either::Second(()) => {
+                    let now = Instant::now();
+                    if silent.is_some_and(|silent| now >= silent) {
+                        self.silence().await;
+                    }
+                    if self.is_wanted(now) && now >= self.timeout() {
+                        self.timed_out(port, now);
+                    }
+                }
+            }
+        }
+        self.silence().await;
+        port.request(false);
+        self.mailbox.close();
+    }
+
+    fn is_wanted(&self, now: Instant) -> bool {
+        self.every() || now >= self.due
+    }
+
+    fn every(&self) -> bool {
+        self.waits || self.settings.interval == 0
+    }
+
+    /// When the wait for a telegram is over.
+    fn timeout(&self) -> Instant {
+        self.asked.max(self.due) + Duration::from_secs(self.settings.timeout.into())
+    }
+
+    /// No telegram has come in time: another speed may help, and trying goes on for ever.
+    fn timed_out(&mut self, port: &mut impl Port, now: Instant) {
+        let lines = self.settings.line.candidates();
+        let next = (self.line + 1) % lines.len().max(1);
+        let (Some(line), Some(other)) = (lines.get(self.line), lines.get(next)) else {
+            return;
+        };
+        let waited = now - self.asked.max(self.due);
+        self.stats.timeouts.count();
+        self.monitor
+            .no_telegram(waited, self.received, *line, *other);
+        if line != other {
+            port.set_line(*other);
+        }
+        self.line = next;
+        self.asked = now;
+        self.received = 0;
+    }
+
+    /// The line is silent: what has begun is given up, or ends here.
+    async fn silence(&mut self) {
+        while let Some(outcome) = self.receiver.silence(&mut CountSkipped(self.stats)) {
+            self.outcome(outcome).await;
+        }
+    }
+
+    async fn outcome(&mut self, outcome: Result<Proof, Refusal>) {
+        let proof = match outcome {
+            Ok(proof) => proof,
+            Err(refusal) => {
+                if let Some(counter) = self.stats.refused.get(refusal.index()) {
+                    counter.count();
+                }
+                return self.monitor.refused(refusal);
+            }
+        };
+        let reading = self.receiver.reading();
+        self.stats.accepted.count();
+        self.monitor.accepted(reading, proof);
+        let now = Instant::now();
+        self.asked = now;
+        self.received = 0;
+        if !self.totals.admit(reading) {
+            self.stats.fallen_totals.count();
+            return self.monitor.totals_fell();
+        }
+        if self.waits {
+            return self.mailbox.deliver(reading).await;
+        }
+        if !self.is_wanted(now) {
+            return;
+        }
+        self.due = now + Duration::from_secs(self.settings.interval.into());
+        match self.mailbox.offer(self.receiver.reading()) {
+            Offered::Placed => {}
+            Offered::Replaced | Offered::Busy => {
+                self.stats.superseded.count();
+                self.monitor.dropped(Drop::Superseded);
+            }
+        }
+    }
+}

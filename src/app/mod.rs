@@ -1,0 +1,15 @@
+//! The firmware's tasks, generic over a board's seams: the same on a PC, in the emulator and on the
+//! chip.
+//!
+//! [`meter`] reads the P1 port and proves telegrams; each reading to be published goes through the
+//! [`mailbox`] to the [`publisher`], which keeps the MQTT session. Reading never waits for the
+//! network: when the publisher is behind, the newest reading wins and [`stats`] counts the loss.
+
+pub mod backoff;
+pub mod mailbox;
+pub mod meter;
+pub mod monitor;
+pub mod publisher;
+pub mod stats;
+pub mod totals;
+pub mod transport;

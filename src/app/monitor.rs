@@ -1,0 +1,97 @@
+//! Who is told what happens: a PC's terminal, a board's LED, nobody.
+
+use core::error::Error;
+
+use embassy_time::Duration;
+
+use crate::{
+    p1::port::LineSettings,
+    reading::Reading,
+    receiver::{Proof, Refusal},
+};
+
+/// Why something could not be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drop {
+    /// The publisher was behind, and a newer reading took the place of an older one.
+    Superseded,
+    /// The message does not fit the session's buffer or the broker's limit.
+    TooLarge,
+    /// Too many InfluxDB lines are unacknowledged.
+    Unacknowledged,
+    /// The session was lost before the broker had acknowledged everything.
+    InFlight,
+}
+
+/// Why the broker could not be reached, or was lost.
+#[derive(Debug)]
+pub enum Failure<'a, E> {
+    /// The broker's name does not resolve.
+    Name(&'a E),
+    /// No TCP connection.
+    Connect(&'a E),
+    /// The connection broke.
+    Transport(&'a E),
+    /// Nothing came back in time.
+    Timeout,
+    /// The broker closed the connection.
+    Closed,
+    /// The broker refused, with its MQTT 5 reason code.
+    Refused(minimq::ReasonCode),
+    /// The broker broke the protocol; one that speaks MQTT 3.1.1 only does.
+    Protocol,
+    /// A setting is too long for the session.
+    Settings,
+}
+
+/// Gets to know of events. Every method does nothing unless implemented.
+pub trait Monitor {
+    /// A telegram was accepted.
+    fn accepted(&self, reading: &Reading, proof: Proof) {
+        let _ = (reading, proof);
+    }
+
+    /// A telegram was refused.
+    fn refused(&self, refusal: Refusal) {
+        let _ = refusal;
+    }
+
+    /// A telegram was dropped because a register had gone backwards.
+    fn totals_fell(&self) {}
+
+    /// No telegram came for `waited`, only `received` bytes with `line`; `next` is tried now.
+    fn no_telegram(&self, waited: Duration, received: u32, line: LineSettings, next: LineSettings) {
+        let _ = (waited, received, line, next);
+    }
+
+    /// The P1 port cannot be read for the moment.
+    fn port_failed<E: Error>(&self, error: &E) {
+        let _ = error;
+    }
+
+    /// The MQTT session stands, `after` its loss or start.
+    fn connected(&self, after: Duration) {
+        let _ = after;
+    }
+
+    /// An attempt to connect failed, or the connection was lost; the next attempt is made in
+    /// `retry`.
+    fn disconnected<E: Error>(&self, failure: Failure<'_, E>, retry: Duration) {
+        let _ = (failure, retry);
+    }
+
+    /// A message was handed to the session.
+    fn published(&self, topic: &str, payload: &[u8], retained: bool) {
+        let _ = (topic, payload, retained);
+    }
+
+    /// Something was not published.
+    fn dropped(&self, what: Drop) {
+        let _ = what;
+    }
+}
+
+/// Tells nobody.
+pub struct Silent;
+
+impl Monitor for Silent {}

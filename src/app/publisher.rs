@@ -1,0 +1,457 @@
+//! The publisher task: one MQTT session for ever, and every reading on it.
+
+use core::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use edge_nal::{AddrType, Dns, TcpConnect};
+use embassy_futures::select::{Either, select};
+use embassy_time::{Duration, Instant, TimeoutError, Timer, with_timeout};
+use embedded_storage_async::nor_flash::NorFlash;
+use minimq::{
+    Buffers, ConfigBuilder, ConfigError, ConnectEvent, Connection, Error, Io, PeerError, PubError,
+    Publication, QoS, ResourceError, Session, Will,
+};
+use ufmt::uwrite;
+
+use super::{
+    backoff::Backoff,
+    mailbox::Mailbox,
+    monitor::{Drop, Failure, Monitor},
+    stats::Stats,
+    transport::Gathering,
+};
+use crate::{
+    metric::Device,
+    publish::{
+        Overflow,
+        changes::{Changes, Memory},
+        influx, topics,
+    },
+    reading::{Reading, Value},
+    settings::Settings,
+    storage::{Key, Store},
+};
+
+/// Bytes for the largest packet that a broker sends to this client.
+pub const RX_BUFFER: usize = 512;
+
+/// Bytes for packets under way: two unacknowledged InfluxDB lines of a three-phase meter, and the
+/// message being written.
+pub const TX_BUFFER: usize = 2560;
+
+/// Room for a topic: root and topic of a metric.
+const TOPIC_MAX: usize = 160;
+
+/// Limit for each step of connecting, and for handing one telegram's messages to the network.
+const STEP: Duration = Duration::from_secs(10);
+
+/// The session is kept by the broker for so long, so that a line that was under way when the
+/// connection broke is sent again.
+const SESSION_EXPIRY_SECONDS: u32 = 3600;
+
+const KEEP_ALIVE_SECONDS: u16 = 60;
+
+const ONLINE: &[u8] = b"online";
+const OFFLINE: &[u8] = b"offline";
+
+type Topic = heapless::String<TOPIC_MAX>;
+
+/// What the publisher task works with.
+pub struct Publisher<'s, 'a, N, F, M> {
+    /// The network.
+    pub network: &'s N,
+    /// What is to be published where.
+    pub settings: &'s Settings,
+    /// The device's name, the MQTT client id unless the settings have another.
+    pub name: &'s str,
+    /// Where readings come from.
+    pub mailbox: &'s Mailbox<'a>,
+    /// What survives a restart.
+    pub store: &'s mut Store<F>,
+    /// The counters.
+    pub stats: &'s Stats,
+    /// Who is told.
+    pub monitor: &'s M,
+    /// Parts the ways of devices that lost their broker at the same moment.
+    pub seed: u32,
+}
+
+/// The topics that do not belong to a metric.
+struct Topics {
+    status: Topic,
+    notify: Topic,
+    influx: Topic,
+}
+
+impl Topics {
+    fn new(settings: &Settings) -> Self {
+        let topic = |below: &str| {
+            let mut topic = Topic::new();
+            let _ = topic.push_str(&settings.root);
+            let _ = topic.push_str(below);
+            topic
+        };
+        Self {
+            status: topic("/status"),
+            notify: topic(&settings.notify_topic),
+            influx: topic(&settings.influx_topic),
+        }
+    }
+}
+
+/// Why there is no connection any more.
+enum Lost<E> {
+    /// The broker's name does not resolve.
+    Name(E),
+    /// No TCP connection.
+    Connect(E),
+    /// A step took too long.
+    Timeout,
+    /// The session ended.
+    Session(Error<E>),
+}
+
+impl<E> From<Error<E>> for Lost<E> {
+    fn from(error: Error<E>) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl<E> From<TimeoutError> for Lost<E> {
+    fn from(_: TimeoutError) -> Self {
+        Self::Timeout
+    }
+}
+
+impl<E> Lost<E> {
+    fn failure(&self) -> Failure<'_, E> {
+        match self {
+            Self::Name(error) => Failure::Name(error),
+            Self::Connect(error) => Failure::Connect(error),
+            Self::Timeout => Failure::Timeout,
+            Self::Session(Error::Transport(error)) => Failure::Transport(error),
+            Self::Session(Error::Peer(PeerError::Rejected(reason))) => Failure::Refused(*reason),
+            Self::Session(Error::Disconnected | Error::WriteZero) => Failure::Closed,
+            Self::Session(Error::Resource(_)) => Failure::Settings,
+            Self::Session(_) => Failure::Protocol,
+        }
+    }
+}
+
+/// A connection whose writes are gathered.
+type Link<'c, 'b, S> = Connection<'c, 'b, Gathering<S>>;
+
+impl<N, F, M, E> Publisher<'_, '_, N, F, M>
+where
+    N: TcpConnect<Error = E> + Dns<Error = E>,
+    E: embedded_io_async::Error,
+    F: NorFlash,
+    M: Monitor,
+{
+    /// Publishes every reading until the mailbox is closed and all is acknowledged. Without a
+    /// broker it tries again for ever. `rx` and `tx` are [`RX_BUFFER`] and [`TX_BUFFER`] bytes.
+    ///
+    /// # Errors
+    /// A setting is too long for the MQTT session.
+    pub async fn run(mut self, rx: &mut [u8], tx: &mut [u8]) -> Result<(), ConfigError> {
+        let topics = Topics::new(self.settings);
+        let mut changes = Changes::new();
+        self.recall(&mut changes).await;
+        let mut session = Session::new(self.config(&topics, Buffers::new(rx, tx))?);
+        let mut backoff = Backoff::new(self.seed);
+        let mut since = Instant::now();
+        loop {
+            let connections = self.stats.connections.get();
+            let served = self.connection(&mut session, &topics, &mut changes, since);
+            let Err(lost) = served.await else {
+                return Ok(());
+            };
+            if self.stats.connections.get() != connections {
+                since = Instant::now();
+                backoff.reset();
+            } else {
+                self.stats.failed_connections.count();
+            }
+            let retry = backoff.wait();
+            self.monitor.disconnected(lost.failure(), retry);
+            Timer::after(retry).await;
+        }
+    }
+
+    fn config<'b>(
+        &self,
+        topics: &Topics,
+        buffers: Buffers<'b>,
+    ) -> Result<ConfigBuilder<'b>, ConfigError>
+    where
+        Self: 'b,
+    {
+        let settings = self.settings;
+        let client_id = if settings.client_id.is_empty() {
+            self.name
+        } else {
+            &settings.client_id
+        };
+        let will = Will::new(&topics.status, OFFLINE, &[])?;
+        let config = ConfigBuilder::new(buffers)
+            .client_id(client_id)?
+            .keepalive_interval(KEEP_ALIVE_SECONDS)
+            .session_expiry_interval(SESSION_EXPIRY_SECONDS)
+            .autodowngrade_qos()
+            .will(will.retained().qos(QoS::AtLeastOnce))?;
+        if settings.mqtt_user.is_empty() {
+            return Ok(config);
+        }
+        config.auth(&settings.mqtt_user, settings.mqtt_password.as_bytes())
+    }
+
+    /// One connection, from its making to its end. `Ok` when there is nothing more to publish.
+    async fn connection(
+        &mut self,
+        session: &mut Session<'_>,
+        topics: &Topics,
+        changes: &mut Changes,
+        since: Instant,
+    ) -> Result<(), Lost<E>> {
+        let network = self.network;
+        let port = self.settings.mqtt_port;
+        let server = self.settings.mqtt_server.as_str();
+        let address = match IpAddr::from_str(server) {
+            Ok(address) => address,
+            Err(_) => {
+                let resolved = network.get_host_by_name(server, AddrType::Either);
+                with_timeout(STEP, resolved).await?.map_err(Lost::Name)?
+            }
+        };
+        let connected = network.connect(SocketAddr::new(address, port));
+        let stream = with_timeout(STEP, connected)
+            .await?
+            .map_err(Lost::Connect)?;
+        let in_flight = !session.is_publish_quiescent();
+        let handshake = session.connect(Gathering::new(stream));
+        let mut link = with_timeout(STEP, handshake).await??;
+        let after = since.elapsed();
+        self.stats.connections.count();
+        self.monitor.connected(after);
+        if link.connect_event() == ConnectEvent::Connected {
+            if in_flight {
+                changes.lost();
+                self.drop_message(Drop::InFlight);
+            }
+            changes.new_session();
+        }
+        self.announce(&mut link, topics, after).await?;
+        loop {
+            match select(self.mailbox.take(), link.poll()).await {
+                Either::First(Some(reading)) => {
+                    let published = self.publish(&mut link, &reading, topics, changes);
+                    with_timeout(STEP, published).await??;
+                }
+                Either::First(None) => return self.finish(link, topics, changes).await,
+                Either::Second(progress) => {
+                    let _ = progress?;
+                }
+            }
+            self.keep(&link, changes).await;
+        }
+    }
+
+    /// Birth and notification.
+    async fn announce<S: Io<Error = E>>(
+        &self,
+        link: &mut Link<'_, '_, S>,
+        topics: &Topics,
+        after: Duration,
+    ) -> Result<(), Lost<E>> {
+        let birth = |buffer: &mut [u8]| copy(ONLINE, buffer);
+        let qos = QoS::AtLeastOnce;
+        self.send(link, &topics.status, qos, true, birth).await?;
+        let tenths = after.as_millis() / 100;
+        let mut text = heapless::String::<128>::new();
+        // A name that is too long cuts the message short, which does no harm.
+        let _ = uwrite!(
+            UfmtString(&mut text),
+            "{} (re)connected after {}.{}s",
+            self.name,
+            tenths / 10,
+            tenths % 10
+        );
+        let notify = |buffer: &mut [u8]| copy(text.as_bytes(), buffer);
+        let qos = QoS::AtMostOnce;
+        self.send(link, &topics.notify, qos, false, notify).await
+    }
+
+    /// Hands all of a reading's messages to the session: the InfluxDB lines first, then the topics.
+    async fn publish<S: Io<Error = E>>(
+        &self,
+        link: &mut Link<'_, '_, S>,
+        reading: &Reading,
+        topics: &Topics,
+        changes: &mut Changes,
+    ) -> Result<(), Lost<E>> {
+        let settings = self.settings;
+        let (once, known) = (QoS::AtLeastOnce, &*changes);
+        if influx::has_electricity(reading) {
+            let changed = |value: &Value<'_>| known.is_changed(value);
+            let line = |buffer: &mut [u8]| influx::electricity(reading, settings, &changed, buffer);
+            self.send(link, &topics.influx, once, false, line).await?;
+        }
+        for device in Device::ALL {
+            let at = influx::newest_at(device, reading);
+            if at.is_some_and(|at| known.is_newer(device, at.utc)) {
+                let line = |buffer: &mut [u8]| influx::device(device, reading, settings, buffer);
+                self.send(link, &topics.influx, once, false, line).await?;
+            }
+        }
+        let mut topic = Topic::new();
+        for (below, value) in topics::values(reading, settings) {
+            if !known.is_topic_due(&value) {
+                continue;
+            }
+            topic.clear();
+            let whole = topic.push_str(&settings.root).and(topic.push_str(below));
+            if whole.is_err() {
+                self.drop_message(Drop::TooLarge);
+                continue;
+            }
+            let payload = |buffer: &mut [u8]| topics::payload(&value, settings, buffer);
+            let qos = QoS::AtMostOnce;
+            self.send(link, &topic, qos, true, payload).await?;
+        }
+        changes.published(reading);
+        self.stats.published.count();
+        Ok(())
+    }
+
+    /// Hands one message to the session. One that does not fit is counted and told, and the others
+    /// go on.
+    async fn send<S: Io<Error = E>>(
+        &self,
+        link: &mut Link<'_, '_, S>,
+        topic: &str,
+        qos: QoS,
+        retained: bool,
+        payload: impl FnOnce(&mut [u8]) -> Result<usize, Overflow>,
+    ) -> Result<(), Lost<E>> {
+        let told = |buffer: &mut [u8]| {
+            let len = payload(buffer)?;
+            let written = buffer.get(..len).unwrap_or_default();
+            self.monitor.published(topic, written, retained);
+            Ok(len)
+        };
+        let mut publication = Publication::new(topic, told).qos(qos);
+        if retained {
+            publication = publication.retain();
+        }
+        match link.publish(publication).await {
+            Ok(_) => Ok(()),
+            Err(PubError::Session(Error::Resource(ResourceError::PacketTooLarge))) => {
+                self.drop_message(Drop::TooLarge);
+                Ok(())
+            }
+            Err(
+                PubError::Payload(Overflow)
+                | PubError::Session(Error::Resource(_) | Error::NotReady),
+            ) => {
+                // What is unacknowledged shares the buffer.
+                let alone = link.session().is_publish_quiescent();
+                self.drop_message(if alone {
+                    Drop::TooLarge
+                } else {
+                    Drop::Unacknowledged
+                });
+                Ok(())
+            }
+            Err(PubError::Session(error)) => Err(error.into()),
+        }
+    }
+
+    fn drop_message(&self, what: Drop) {
+        let counter = match what {
+            Drop::Superseded => &self.stats.superseded,
+            Drop::TooLarge => &self.stats.too_large,
+            Drop::Unacknowledged => &self.stats.unacknowledged,
+            Drop::InFlight => &self.stats.lost_in_flight,
+        };
+        counter.count();
+        self.monitor.dropped(what);
+    }
+
+    /// Says good-bye when the broker has acknowledged everything.
+    async fn finish<S: Io<Error = E>>(
+        &mut self,
+        mut link: Link<'_, '_, S>,
+        topics: &Topics,
+        changes: &mut Changes,
+    ) -> Result<(), Lost<E>> {
+        let farewell = |buffer: &mut [u8]| copy(OFFLINE, buffer);
+        let qos = QoS::AtLeastOnce;
+        self.send(&mut link, &topics.status, qos, true, farewell)
+            .await?;
+        while !link.session().is_publish_quiescent() {
+            let _ = with_timeout(STEP, link.poll()).await??;
+        }
+        self.keep(&link, changes).await;
+        link.disconnect().await?;
+        let pushed = link.into_inner().push().await;
+        pushed.map_err(|error| Lost::Session(Error::Transport(error)))
+    }
+
+    async fn recall(&mut self, changes: &mut Changes) {
+        let recalled = self.store.each(|key, value| {
+            let memory = match (key, value) {
+                (Key::Stamp(device), &[a, b, c, d]) => {
+                    Memory::Stamp(device, u32::from_le_bytes([a, b, c, d]))
+                }
+                (Key::Text(name), &[a, b]) => Memory::Text(name, u16::from_le_bytes([a, b])),
+                _ => return,
+            };
+            changes.recall(memory);
+        });
+        if recalled.await.is_err() {
+            self.stats.storage_errors.count();
+        }
+    }
+
+    /// Keeps across restarts what has been published, as soon as the broker has it all.
+    async fn keep<S: Io<Error = E>>(&mut self, link: &Link<'_, '_, S>, changes: &mut Changes) {
+        if !link.session().is_publish_quiescent() {
+            return;
+        }
+        while let Some(memory) = changes.to_keep() {
+            let stored = match memory {
+                Memory::Stamp(device, utc) => {
+                    let key = Key::Stamp(device);
+                    self.store.put(key, &utc.to_le_bytes()).await
+                }
+                Memory::Text(name, print) => {
+                    self.store.put(Key::Text(name), &print.to_le_bytes()).await
+                }
+            };
+            if stored.is_err() {
+                self.stats.storage_errors.count();
+            }
+            // One that cannot be kept is not tried again and again.
+            changes.kept(memory);
+        }
+    }
+}
+
+fn copy(bytes: &[u8], buffer: &mut [u8]) -> Result<usize, Overflow> {
+    let room = buffer.get_mut(..bytes.len()).ok_or(Overflow)?;
+    room.copy_from_slice(bytes);
+    Ok(bytes.len())
+}
+
+/// `ufmt` into a `heapless` string.
+struct UfmtString<'a, const N: usize>(&'a mut heapless::String<N>);
+
+impl<const N: usize> ufmt::uWrite for UfmtString<'_, N> {
+    type Error = heapless::CapacityError;
+
+    fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
+        self.0.push_str(text)
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line of `metertrekker`.
+
+use std::{
+    boxed::Box,
+    eprintln, format,
+    fs::File,
+    io::{self, BufWriter, ErrorKind, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    string::{String, ToString},
+};
+
+use clap::{Parser, Subcommand};
+
+use super::{decode, run, simulate};
+
+/// P1 smart meter reader: telegrams to MQTT and InfluxDB lines
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Options),
+    Decode(DecodeOptions),
+    Simulate(simulate::Options),
+}
+
+/// Prints one JSON object per telegram of a capture to stdout
+#[derive(Debug, clap::Args)]
+struct DecodeOptions {
+    /// The capture: a file, or - for stdin
+    file: PathBuf,
+}
+
+/// Runs the command line and returns the exit status: 0 for success, 1 with a sentence on stderr,
+/// 2 for a command line that cannot be understood.
+pub fn main() -> ExitCode {
+    let failed = match Cli::parse().command {
+        Command::Run(options) => run::run(&options).map_err(|error| error.to_string()),
+        Command::Simulate(options) => {
+            simulate::simulate(&options).map_err(|error| error.to_string())
+        }
+        Command::Decode(options) => decode_file(&options.file),
+    };
+    match failed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("metertrekker: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn decode_file(path: &Path) -> Result<(), String> {
+    let name = path.display();
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => format!("{name}: there is no such file"),
+            _ => format!("{name}: {error}"),
+        })?;
+        Box::new(file)
+    };
+    let output = BufWriter::new(io::stdout().lock());
+    match decode::decode(input, output) {
+        Ok(summary) if summary.is_clean() => Ok(()),
+        Ok(summary) => Err(format!("{name}: {summary}")),
+        // Whoever reads our output has seen enough, as `head` does.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}

@@ -1,0 +1,137 @@
+//! The PC's network behind the `edge-nal` traits.
+
+use core::net::{IpAddr, SocketAddr};
+use std::format;
+use std::io;
+use std::net::ToSocketAddrs;
+use std::string::{String, ToString};
+use std::thread;
+
+use edge_nal::{AddrType, Dns, TcpConnect};
+use edge_nal_std::{Stack, TcpSocket};
+
+/// The network of the PC. Connecting has no time limit of its own beyond the operating system's:
+/// that is the caller's business.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Net;
+
+impl TcpConnect for Net {
+    type Error = io::Error;
+    type Socket<'a> = TcpSocket;
+
+    async fn connect(&self, remote: SocketAddr) -> io::Result<TcpSocket> {
+        let socket = Stack::new().connect(remote).await.map_err(|error| {
+            io::Error::new(error.kind(), format!("connecting to {remote}: {error}"))
+        })?;
+        // What is to share a segment is gathered before it is written; the rest should not wait.
+        socket.as_ref().set_nodelay(true)?;
+        Ok(socket)
+    }
+}
+
+impl Dns for Net {
+    type Error = io::Error;
+
+    /// Resolves on a thread of its own: the system's resolver blocks, for many seconds when a name
+    /// server is away.
+    ///
+    /// [`AddrType::Either`] prefers IPv4, as the boards have nothing else.
+    async fn get_host_by_name(&self, host: &str, addr_type: AddrType) -> io::Result<IpAddr> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return pick(host, &addr_type, [address].into_iter());
+        }
+        let name = host.to_string();
+        match on_thread(move || resolve(&name, &addr_type)).await? {
+            Some(result) => result,
+            None => Err(io::Error::other(format!(
+                "{host}: the resolver gave no answer"
+            ))),
+        }
+    }
+
+    async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "names of addresses are not looked up",
+        ))
+    }
+}
+
+/// Runs what blocks beside the executor; `None` when it panics.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (answer, answered) = async_channel::bounded(1);
+    thread::Builder::new()
+        .name(String::from("resolver"))
+        .spawn(move || {
+            // Nobody listens any more when the caller has given up.
+            let _ = answer.send_blocking(work());
+        })?;
+    Ok(answered.recv().await.ok())
+}
+
+fn resolve(host: &str, addr_type: &AddrType) -> io::Result<IpAddr> {
+    let addresses = (host, 0)
+        .to_socket_addrs()
+        .map_err(|error| io::Error::new(error.kind(), format!("{host}: {error}")))?;
+    pick(host, addr_type, addresses.map(|address| address.ip()))
+}
+
+fn pick(
+    host: &str,
+    addr_type: &AddrType,
+    addresses: impl Iterator<Item = IpAddr>,
+) -> io::Result<IpAddr> {
+    let mut v6 = None;
+    for address in addresses {
+        match addr_type {
+            AddrType::IPv4 | AddrType::Either if address.is_ipv4() => return Ok(address),
+            AddrType::IPv6 | AddrType::Either if address.is_ipv6() => v6 = v6.or(Some(address)),
+            _ => {}
+        }
+    }
+    v6.ok_or_else(|| {
+        let kind = match addr_type {
+            AddrType::IPv4 => "IPv4",
+            AddrType::IPv6 => "IPv6",
+            AddrType::Either => "IP",
+        };
+        io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            format!("{host}: has no {kind} address"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use embassy_futures::select::{Either, select};
+    use embassy_time::Timer;
+
+    use super::*;
+    use crate::soc::host::executor::block_on;
+
+    #[test]
+    fn a_slow_resolver_stalls_nothing_beside_it() {
+        let (finish, finished) = std::sync::mpsc::channel();
+        let slow = move || finished.recv_timeout(Duration::from_secs(10)).is_ok();
+        let beside = async {
+            Timer::after_millis(1).await;
+            finish.send(()).unwrap();
+            core::future::pending::<()>().await;
+        };
+        match block_on(select(on_thread(slow), beside)) {
+            Either::First(ended) => assert_eq!(ended.unwrap(), Some(true)),
+            Either::Second(()) => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn a_resolver_that_panics_gives_no_answer() {
+        let panics = || -> u8 { panic!("expected by the test") };
+        assert_eq!(block_on(on_thread(panics)).unwrap(), None);
+    }
+}

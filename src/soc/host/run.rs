@@ -1,0 +1,346 @@
+//! `metertrekker run`: the firmware on this machine.
+
+mod device;
+mod view;
+
+use core::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{
+    boxed::Box,
+    format, io,
+    path::PathBuf,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use embassy_futures::{
+    join::join,
+    select::{Either, select},
+};
+use embassy_time::{Instant, Timer};
+
+use super::{
+    broker::{self, Broker},
+    executor::block_on,
+    flash::{self, FileFlash},
+    net::Net,
+    p1::{self, HostPort, SimulatedPort, Source},
+    simulator::{Kind, Simulator, UnknownKind},
+};
+use crate::{
+    app::{
+        mailbox::Mailbox,
+        meter::Meter,
+        publisher::{Publisher, RX_BUFFER, TX_BUFFER},
+        stats::Stats,
+    },
+    p1::port::Port,
+    reading::Reading,
+    settings::{KEYS, SettingError, Settings},
+    storage::{self, Store},
+};
+use device::StateDir;
+use view::View;
+
+/// Reads telegrams and publishes them; without options, from a simulated meter to a broker of its own
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Where telegrams come from: a serial device, a file, - for stdin, tcp://HOST:PORT, or
+    /// sim:[KIND], the built-in meter
+    #[arg(long, default_value = "sim:", value_name = "SOURCE")]
+    pub p1: String,
+
+    /// The MQTT 5 broker; without it one is started in this process
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub broker: Option<String>,
+
+    /// Stop at the input's end, when the broker has acknowledged everything
+    #[arg(long)]
+    pub once: bool,
+
+    /// Folder for what survives a restart [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Address that the broker in this process listens on
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub listen: IpAddr,
+
+    /// A setting for this run, as interval=0; may be given several times (--help shows all)
+    #[arg(long, value_name = "KEY=VALUE", long_help = settings_help())]
+    pub set: Vec<String>,
+}
+
+fn settings_help() -> String {
+    let rows = KEYS
+        .iter()
+        .map(|key| format!("  {:<24} {}\n", key.name, key.expected));
+    let rows = rows.collect::<String>();
+    format!(
+        "A setting for this run; may be given several times:\n{}",
+        rows.trim_end()
+    )
+}
+
+/// Why a run cannot start, or ended without success.
+#[derive(Debug)]
+pub enum Error {
+    /// A `--set` without `=`.
+    NotASetting(String),
+    /// No setting has this name.
+    UnknownSetting(String),
+    /// The value is out of its range, which follows.
+    BadSetting(String, &'static str),
+    /// `--broker` cannot be understood.
+    Broker(String),
+    /// The P1 source cannot be opened.
+    P1(p1::Error),
+    /// No simulated meter has this name.
+    Simulator(UnknownKind),
+    /// The broker in this process cannot start.
+    OwnBroker(broker::Error),
+    /// The state's folder cannot be made.
+    StateDir(PathBuf, io::Error),
+    /// The state's file cannot be opened.
+    Flash(flash::Error),
+    /// The state cannot be read.
+    Storage(storage::Error<flash::Error>),
+    /// The interrupt key cannot be watched.
+    Interrupt(ctrlc::Error),
+    /// The input ended without one valid telegram.
+    NothingValid(String),
+    /// The broker was not reached in time, and why.
+    Unreachable(String),
+    /// A setting is too long for MQTT.
+    Mqtt(minimq::ConfigError),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotASetting(text) => {
+                write!(
+                    f,
+                    "--set {text}: a setting is given as KEY=VALUE, such as interval=0"
+                )
+            }
+            Self::UnknownSetting(name) => {
+                write!(f, "--set {name}: there is no such setting; there are ")?;
+                for (index, key) in KEYS.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { ", " };
+                    write!(f, "{separator}{}", key.name)?;
+                }
+                Ok(())
+            }
+            Self::BadSetting(text, expected) => write!(f, "--set {text}: give {expected}"),
+            Self::Broker(text) => write!(f, "--broker {text}: give HOST or HOST:PORT"),
+            Self::P1(error) => error.fmt(f),
+            Self::Simulator(error) => error.fmt(f),
+            Self::OwnBroker(error) => error.fmt(f),
+            Self::StateDir(path, error) => write!(
+                f,
+                "{}: the folder for the state cannot be made: {error}",
+                path.display()
+            ),
+            Self::Flash(error) => error.fmt(f),
+            Self::Storage(error) => error.fmt(f),
+            Self::Interrupt(error) => write!(f, "Ctrl-C cannot be watched: {error}"),
+            Self::NothingValid(source) => write!(
+                f,
+                "{source}: the input ended without a valid telegram; `metertrekker decode` shows why"
+            ),
+            Self::Unreachable(reason) => f.write_str(reason),
+            Self::Mqtt(error) => write!(f, "the settings do not fit MQTT: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// With `--once`: how long the broker may be away, and how long it may take to acknowledge.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// After Ctrl-C: how long the good-bye may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Runs the firmware until Ctrl-C, or with `--once` until the input's end.
+///
+/// # Errors
+/// [`Error`], whose text is for the user.
+pub fn run(options: &Options) -> Result<(), Error> {
+    let mut settings = settings(options)?;
+    let source = Source::parse(&options.p1).map_err(Error::P1)?;
+    match source {
+        Source::Simulator(ref kind) => {
+            let kind = match kind.as_str() {
+                "" => Kind::default(),
+                name => Kind::from_str(name).map_err(Error::Simulator)?,
+            };
+            let seed = 1;
+            let start = super::time::utc_now_seconds() as i64;
+            let meter = Simulator::new(kind, seed, start);
+            let given = |set: &String| set.starts_with("interval=");
+            // Whoever looks at a simulated meter wants to see it move.
+            if !options.set.iter().any(given) {
+                settings.interval = 0;
+            }
+            let about = format!("simulated, {} ({})", kind.about(), source);
+            with_port(options, settings, SimulatedPort::new(meter), &about)
+        }
+        Source::Input(ref input) => {
+            let mut port = HostPort::open(input.clone()).map_err(Error::P1)?;
+            if options.once {
+                port = port.as_recording();
+            }
+            with_port(options, settings, port, &source.to_string())
+        }
+    }
+}
+
+fn settings(options: &Options) -> Result<Settings, Error> {
+    let mut settings = Settings::default();
+    for text in &options.set {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(Error::NotASetting(text.clone()));
+        };
+        settings.set(name, value).map_err(|error| match error {
+            SettingError::UnknownKey => Error::UnknownSetting(name.into()),
+            SettingError::BadValue { expected } => Error::BadSetting(text.clone(), expected),
+        })?;
+    }
+    if let Some(broker) = &options.broker {
+        let wrong = |_| Error::Broker(broker.clone());
+        let (host, port) = host_and_port(broker).ok_or_else(|| wrong(SettingError::UnknownKey))?;
+        settings.set("mqtt_server", host).map_err(wrong)?;
+        if let Some(port) = port {
+            settings.set("mqtt_port", port).map_err(wrong)?;
+        }
+    }
+    Ok(settings)
+}
+
+/// `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address.
+fn host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']')?;
+        return match rest {
+            "" => Some((host, None)),
+            rest => Some((host, Some(rest.strip_prefix(':')?))),
+        };
+    }
+    match text.rsplit_once(':') {
+        Some((host, _)) if host.contains(':') => Some((text, None)),
+        Some((host, port)) => Some((host, Some(port))),
+        None => Some((text, None)),
+    }
+}
+
+fn with_port(
+    options: &Options,
+    mut settings: Settings,
+    mut port: impl Port,
+    about: &str,
+) -> Result<(), Error> {
+    let state = StateDir::open(options.state.as_deref())?;
+    let flash = FileFlash::open(state.flash(), device::SECTORS).map_err(Error::Flash)?;
+    let range = 0..(device::SECTORS * flash::SECTOR) as u32;
+    let (interrupt, interrupted) = async_channel::bounded::<()>(1);
+    let handler = move || {
+        // The second time, whoever presses it has no patience left.
+        if interrupt.try_send(()).is_err() {
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(Error::Interrupt)?;
+    let view = View::new(options.once);
+    view.line(std::format_args!("meter    {about}"));
+    let broker = match settings.mqtt_server.as_str() {
+        "-" => Some(Broker::start(options.listen).map_err(Error::OwnBroker)?),
+        server => {
+            let port = settings.mqtt_port;
+            view.line(std::format_args!("broker   {server}, port {port}"));
+            None
+        }
+    };
+    if let Some(broker) = &broker {
+        let port = broker.v4_port;
+        view.line(std::format_args!(
+            "broker   in this process, port {port}: mosquitto_sub -p {port} -t '#' -v shows all"
+        ));
+        // These fit by construction.
+        let _ = settings.set("mqtt_server", "127.0.0.1");
+        settings.mqtt_port = broker.v5_port;
+    }
+    view.line(std::format_args!("state    {state}"));
+    let stats = Stats::new();
+    let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
+    let mailbox = Mailbox::new(&mut one);
+    let (mut rx, mut tx) = ([0; RX_BUFFER], [0; TX_BUFFER]);
+    let name = state.device_name();
+    let result = block_on(async {
+        let mut store = Store::open(flash, range).await.map_err(Error::Storage)?;
+        let meter = Meter::new(&mut other, &settings, &mailbox, &stats, &view);
+        let publisher = Publisher {
+            network: &Net,
+            settings: &settings,
+            name,
+            mailbox: &mailbox,
+            store: &mut store,
+            stats: &stats,
+            monitor: &view,
+            seed: state.seed(),
+        };
+        let reading = async {
+            let stopped = select(meter.run(&mut port), interrupted.recv()).await;
+            mailbox.close();
+            view.stopping(matches!(stopped, Either::Second(_)));
+        };
+        let publishing = async {
+            let published = publisher.run(&mut rx, &mut tx);
+            match select(published, given_up(&view, options.once)).await {
+                Either::First(result) => result.map_err(Error::Mqtt),
+                Either::Second(error) => Err(error),
+            }
+        };
+        let working = join(reading, publishing);
+        match select(working, view.refresh(&stats)).await {
+            Either::First((_, result)) => result,
+            Either::Second(never) => match never {},
+        }
+    });
+    view.finish(&stats);
+    drop(broker);
+    match result {
+        // After Ctrl-C a broker that is away is no failure.
+        Err(Error::Unreachable(_)) if view.was_interrupted() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) if options.once && stats.accepted.get() == 0 && !view.was_interrupted() => {
+            Err(Error::NothingValid(options.p1.clone()))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Ends when it makes no sense to wait for the broker any longer.
+async fn given_up(view: &View, once: bool) -> Error {
+    let mut away = Instant::now();
+    let mut stopped: Option<Instant> = None;
+    loop {
+        Timer::after_millis(50).await;
+        let now = Instant::now();
+        if view.is_connected() {
+            away = now;
+        }
+        if view.is_stopping() {
+            stopped.get_or_insert(now);
+        }
+        let limit = |since: Instant, limit: Duration| {
+            now.saturating_duration_since(since).as_millis() as u128 >= limit.as_millis()
+        };
+        let farewell = view.was_interrupted() && stopped.is_some_and(|at| limit(at, FAREWELL));
+        let unanswered = once && stopped.is_some_and(|at| limit(at, PATIENCE));
+        let unreachable = once && limit(away, PATIENCE);
+        if farewell || unanswered || unreachable {
+            return Error::Unreachable(view.unreachable());
+        }
+    }
+}

@@ -1,0 +1,576 @@
+//! What survives a restart: small values under typed keys, in a few sectors of flash.
+//!
+//! Values are appended to the sector in use. When it is full, the newest of each key move to the
+//! next sector, whose header is written last and makes it the one in use; so the sectors wear
+//! evenly, and a sector is erased only when nothing in it is needed. A power cut at any moment
+//! leaves each key with its old or its new value, whatever the cut has made of the words or of the
+//! sector under way, which the data sheets leave undefined.
+//!
+//! A sector starts with two copies of a header: magic, generation, CRC. Records follow: kind, number
+//! and length of the value, CRC over these and the value, the value filled up to whole words.
+
+use core::fmt;
+use core::ops::Range;
+
+use crc::{CRC_32_ISCSI, Crc, NoTable};
+use embedded_storage_async::nor_flash::NorFlash;
+
+/// Longest value in bytes.
+pub const MAX_VALUE: usize = 64;
+
+/// Everything in flash stands at multiples of this, a multiple of all boards' smallest write.
+const WORD: usize = 4;
+const MAGIC: [u8; WORD] = *b"MTS1";
+const HEADER: usize = 3 * WORD;
+/// Where the records start.
+const RECORDS: u32 = 2 * HEADER as u32;
+/// A record without its value.
+const HEAD: usize = 2 * WORD;
+const MAX_RECORD: usize = HEAD + MAX_VALUE;
+/// How often a value is written before the flash is called worn out.
+const ATTEMPTS: u32 = 3;
+
+/// Without its table of 1 KiB: RAM is scarcer than time here.
+const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
+
+/// What a value is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// The meter's time of the last published value of an M-Bus device, by its type (EN 13757-3
+    /// device type).
+    Stamp(u8),
+    /// Fingerprint of the last published text of a metric, by the fingerprint of its name.
+    Text(u16),
+}
+
+impl Key {
+    /// The form in flash: a letter for the kind, then the number. A letter once used keeps its
+    /// meaning for ever.
+    fn to_bytes(self) -> [u8; 3] {
+        match self {
+            Self::Stamp(device) => [b's', device, 0],
+            Self::Text(name) => {
+                let [low, high] = name.to_le_bytes();
+                [b't', low, high]
+            }
+        }
+    }
+
+    /// The key of such bytes; `None` for one of a later version.
+    fn from_bytes(bytes: [u8; 3]) -> Option<Self> {
+        match bytes {
+            [b's', device, 0] => Some(Self::Stamp(device)),
+            [b't', low, high] => Some(Self::Text(u16::from_le_bytes([low, high]))),
+            _ => None,
+        }
+    }
+}
+
+/// What [`Store::put`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The value was there already; the flash was not touched.
+    Unchanged,
+    /// The value is in flash.
+    Written,
+}
+
+/// What [`Store::open`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// Erased flash: the first start.
+    Blank,
+    /// Values, possibly none.
+    Values,
+    /// Something else, or damaged beyond use. The first value put erases it.
+    Unreadable,
+}
+
+/// Values under keys in a range of flash.
+///
+/// RAM: one buffer of 72 bytes and five words beside the flash driver itself. Nothing is cached: a
+/// `get` reads through the sector in use, so keep hot values in RAM.
+pub struct Store<F> {
+    flash: F,
+    range: Range<u32>,
+    /// Address of the sector in use.
+    active: Option<u32>,
+    generation: u32,
+    /// Offset in the sector in use from which all is blank.
+    free: u32,
+    /// The three above may not agree with the flash: a move to another sector was broken off.
+    stale: bool,
+    contents: Contents,
+    buffer: Buffer,
+}
+
+/// The flash drivers of some chips move whole, aligned words only.
+#[repr(align(4))]
+struct Buffer([u8; MAX_RECORD]);
+
+/// A record whose CRC is right.
+#[derive(Clone, Copy)]
+struct Record {
+    /// Offset in its sector.
+    offset: u32,
+    key: [u8; 3],
+    /// Length of the value.
+    length: usize,
+}
+
+impl Record {
+    fn size(length: usize) -> usize {
+        HEAD + length.next_multiple_of(WORD)
+    }
+
+    fn end(self) -> u32 {
+        self.offset + Self::size(self.length) as u32
+    }
+}
+
+impl<F: NorFlash> Store<F> {
+    const SECTOR: u32 = {
+        assert!(WORD.is_multiple_of(F::WRITE_SIZE) && WORD.is_multiple_of(F::READ_SIZE));
+        F::ERASE_SIZE as u32
+    };
+
+    /// Opens what is kept in `range` of `flash`: whole sectors, two at least.
+    ///
+    /// All values together have to fit into one sector less 24 bytes, with 8 bytes more for each.
+    ///
+    /// # Errors
+    /// [`Error::Range`], [`Error::Flash`].
+    pub async fn open(flash: F, range: Range<u32>) -> Result<Self, Error<F::Error>> {
+        let whole = |address: u32| address.is_multiple_of(Self::SECTOR);
+        if !(whole(range.start) && whole(range.end))
+            || range.end as usize > flash.capacity()
+            || range.len() < 2 * F::ERASE_SIZE
+            || F::ERASE_SIZE < RECORDS as usize + MAX_RECORD
+        {
+            return Err(Error::Range);
+        }
+        let mut store = Self {
+            flash,
+            range,
+            active: None,
+            generation: 0,
+            free: 0,
+            stale: true,
+            contents: Contents::Blank,
+            buffer: Buffer([0; MAX_RECORD]),
+        };
+        store.contents = store.scan().await?;
+        Ok(store)
+    }
+
+    /// Finds the sector in use.
+    async fn scan(&mut self) -> Result<Contents, Error<F::Error>> {
+        let mut contents = Contents::Blank;
+        self.active = None;
+        self.generation = 0;
+        for sector in self.range.clone().step_by(F::ERASE_SIZE) {
+            if let Some(generation) = self.generation_of(sector).await? {
+                if self.active.is_none() || generation > self.generation {
+                    self.active = Some(sector);
+                    self.generation = generation;
+                }
+                contents = Contents::Values;
+            } else if contents == Contents::Blank && self.used(sector).await? > 0 {
+                contents = Contents::Unreadable;
+            }
+        }
+        if let Some(sector) = self.active {
+            let used = self.used(sector).await?;
+            // The end of a value may look blank.
+            self.free = Self::SECTOR;
+            let mut offset = RECORDS;
+            while let Some(record) = self.next(sector, offset).await? {
+                offset = record.end();
+            }
+            self.free = offset.max(used);
+        }
+        self.stale = false;
+        Ok(contents)
+    }
+
+    /// What was found when the store was opened.
+    pub fn contents(&self) -> Contents {
+        self.contents
+    }
+
+    /// The flash itself.
+    pub fn flash(&mut self) -> &mut F {
+        &mut self.flash
+    }
+
+    /// Gives the flash back.
+    pub fn into_flash(self) -> F {
+        self.flash
+    }
+
+    /// Copies the value of `key` to the start of `buffer` and returns it, `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Flash`]; [`Error::Buffer`] when the value is longer than `buffer`.
+    pub async fn get<'b>(
+        &mut self,
+        key: Key,
+        buffer: &'b mut [u8],
+    ) -> Result<Option<&'b [u8]>, Error<F::Error>> {
+        let value = self.fetch(key.to_bytes()).await?;
+        if value.is_empty() {
+            return Ok(None);
+        }
+        let target = buffer
+            .get_mut(..value.len())
+            .ok_or(Error::Buffer(value.len()))?;
+        target.copy_from_slice(value);
+        Ok(Some(target))
+    }
+
+    /// Makes `value` the value of `key`; writes only when it differs.
+    ///
+    /// An empty value is the same as none.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`], [`Error::Full`], [`Error::WornOut`] and [`Error::Flash`]. The old value
+    /// stays, or after the last two possibly the new one.
+    ///
+    /// # Cancellation Safety
+    /// Dropping the future is as harmless as a power cut.
+    pub async fn put(&mut self, key: Key, value: &[u8]) -> Result<Put, Error<F::Error>> {
+        if value.len() > MAX_VALUE {
+            return Err(Error::TooLong(value.len()));
+        }
+        let key = key.to_bytes();
+        if self.fetch(key).await? == value {
+            return Ok(Put::Unchanged);
+        }
+        let size = Record::size(value.len()) as u32;
+        for _ in 0..ATTEMPTS {
+            let Some(sector) = self.active else { break };
+            if self.free + size > Self::SECTOR {
+                break;
+            }
+            let address = sector + self.free;
+            // First, so that a write that fails half-way is never written over.
+            self.free += size;
+            self.compose(key, value);
+            if self.write(address, size as usize).await? {
+                return Ok(Put::Written);
+            }
+        }
+        self.move_on(key, value).await?;
+        Ok(Put::Written)
+    }
+
+    /// Forgets the value of `key`.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put): a removal is a write too.
+    pub async fn remove(&mut self, key: Key) -> Result<Put, Error<F::Error>> {
+        self.put(key, &[]).await
+    }
+
+    /// Shows every value to `see`, older ones of a key before its newest; an empty one is none.
+    ///
+    /// # Errors
+    /// [`Error::Flash`].
+    pub async fn each(&mut self, mut see: impl FnMut(Key, &[u8])) -> Result<(), Error<F::Error>> {
+        if self.stale {
+            self.scan().await?;
+        }
+        let Some(sector) = self.active else {
+            return Ok(());
+        };
+        let mut offset = RECORDS;
+        while let Some(record) = self.next(sector, offset).await? {
+            if let Some(key) = Key::from_bytes(record.key) {
+                see(key, &self.buffer.0[HEAD..HEAD + record.length]);
+            }
+            offset = record.end();
+        }
+        Ok(())
+    }
+
+    /// The value of `key`, empty when there is none.
+    async fn fetch(&mut self, key: [u8; 3]) -> Result<&[u8], Error<F::Error>> {
+        if self.stale {
+            self.scan().await?;
+        }
+        let Some(sector) = self.active else {
+            return Ok(&[]);
+        };
+        let mut newest = None;
+        let mut offset = RECORDS;
+        while let Some(record) = self.next(sector, offset).await? {
+            if record.key == key {
+                newest = Some(record);
+            }
+            offset = record.end();
+        }
+        match newest {
+            Some(record) => {
+                self.load(sector, record).await?;
+                Ok(&self.buffer.0[HEAD..HEAD + record.length])
+            }
+            None => Ok(&[]),
+        }
+    }
+
+    /// The next record at or behind `offset`, loaded into the buffer.
+    ///
+    /// What is no record, cut off or damaged, is passed word by word.
+    async fn next(
+        &mut self,
+        sector: u32,
+        mut offset: u32,
+    ) -> Result<Option<Record>, Error<F::Error>> {
+        while offset + HEAD as u32 <= self.free {
+            self.read(sector + offset, HEAD).await?;
+            let [k0, k1, k2, length, c0, c1, c2, c3, ..] = self.buffer.0;
+            let record = Record {
+                offset,
+                key: [k0, k1, k2],
+                length: length.into(),
+            };
+            if record.length <= MAX_VALUE && record.end() <= Self::SECTOR {
+                self.load(sector, record).await?;
+                if self.record_crc(record.length) == u32::from_le_bytes([c0, c1, c2, c3]) {
+                    return Ok(Some(record));
+                }
+            }
+            offset += WORD as u32;
+        }
+        Ok(None)
+    }
+
+    /// The next record from `offset` on that has to be kept when `except` gets a new value, loaded.
+    async fn next_kept(
+        &mut self,
+        sector: u32,
+        mut offset: u32,
+        except: [u8; 3],
+    ) -> Result<Option<Record>, Error<F::Error>> {
+        while let Some(record) = self.next(sector, offset).await? {
+            offset = record.end();
+            if record.length == 0 || record.key == except {
+                continue;
+            }
+            let mut newer = false;
+            let mut later = offset;
+            while !newer && let Some(other) = self.next(sector, later).await? {
+                newer = other.key == record.key;
+                later = other.end();
+            }
+            if !newer {
+                self.load(sector, record).await?;
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves the newest values and the new one to another sector.
+    async fn move_on(&mut self, key: [u8; 3], value: &[u8]) -> Result<(), Error<F::Error>> {
+        let mut size = RECORDS as usize + Record::size(value.len());
+        if let Some(sector) = self.active {
+            let mut offset = RECORDS;
+            while let Some(record) = self.next_kept(sector, offset, key).await? {
+                size += Record::size(record.length);
+                offset = record.end();
+            }
+        }
+        if size > F::ERASE_SIZE {
+            return Err(Error::Full);
+        }
+        let behind = match self.active {
+            Some(sector) => sector + Self::SECTOR,
+            None => self.range.start,
+        };
+        let sectors = (behind..self.range.end)
+            .chain(self.range.start..behind)
+            .step_by(F::ERASE_SIZE);
+        for target in sectors {
+            if Some(target) != self.active && self.fill(target, key, value).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::WornOut)
+    }
+
+    /// Makes `target` the sector in use; `false` when it does not keep what is written.
+    async fn fill(
+        &mut self,
+        target: u32,
+        key: [u8; 3],
+        value: &[u8],
+    ) -> Result<bool, Error<F::Error>> {
+        if self.used(target).await? > 0 {
+            self.flash
+                .erase(target, target + Self::SECTOR)
+                .await
+                .map_err(Error::Flash)?;
+        }
+        let mut to = RECORDS;
+        if let Some(sector) = self.active {
+            let mut offset = RECORDS;
+            while let Some(record) = self.next_kept(sector, offset, key).await? {
+                let size = Record::size(record.length);
+                if !self.write(target + to, size).await? {
+                    return Ok(false);
+                }
+                to += size as u32;
+                offset = record.end();
+            }
+        }
+        if !value.is_empty() {
+            let size = Record::size(value.len());
+            self.compose(key, value);
+            if !self.write(target + to, size).await? {
+                return Ok(false);
+            }
+            to += size as u32;
+        }
+        let generation = self.generation.wrapping_add(1);
+        let header = header(generation);
+        // Broken off from here on, only the flash can tell which sector is in use.
+        self.stale = true;
+        let mut written = false;
+        for copy in 0..2 {
+            self.buffer.0[..HEADER].copy_from_slice(&header);
+            let address = target + copy * HEADER as u32;
+            written |= self.write(address, HEADER).await?;
+        }
+        self.stale = false;
+        if !written {
+            return Ok(false);
+        }
+        self.active = Some(target);
+        self.generation = generation;
+        self.free = to;
+        Ok(true)
+    }
+
+    /// The generation of a sector, `None` when it was not completed.
+    async fn generation_of(&mut self, sector: u32) -> Result<Option<u32>, Error<F::Error>> {
+        for copy in 0..2 {
+            self.read(sector + copy * HEADER as u32, HEADER).await?;
+            let [_, _, _, _, g0, g1, g2, g3, ..] = self.buffer.0;
+            let generation = u32::from_le_bytes([g0, g1, g2, g3]);
+            if self.buffer.0[..HEADER] == header(generation) {
+                return Ok(Some(generation));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Offset from which a sector is blank.
+    async fn used(&mut self, sector: u32) -> Result<u32, Error<F::Error>> {
+        let mut end = Self::SECTOR;
+        while end > 0 {
+            let length = (end as usize).min(MAX_RECORD);
+            let start = end - length as u32;
+            self.read(sector + start, length).await?;
+            let bytes = &self.buffer.0[..length];
+            if let Some(last) = bytes.iter().rposition(|&byte| byte != 0xFF) {
+                return Ok(start + (last + 1).next_multiple_of(WORD) as u32);
+            }
+            end = start;
+        }
+        Ok(0)
+    }
+
+    /// Puts a record into the buffer.
+    fn compose(&mut self, key: [u8; 3], value: &[u8]) {
+        let [k0, k1, k2] = key;
+        self.buffer.0 = [0; MAX_RECORD];
+        self.buffer.0[..WORD].copy_from_slice(&[k0, k1, k2, value.len() as u8]);
+        self.buffer.0[HEAD..HEAD + value.len()].copy_from_slice(value);
+        let crc = self.record_crc(value.len()).to_le_bytes();
+        self.buffer.0[WORD..HEAD].copy_from_slice(&crc);
+    }
+
+    /// The CRC that belongs to the record in the buffer.
+    fn record_crc(&self, length: usize) -> u32 {
+        let mut digest = CRC.digest();
+        digest.update(&self.buffer.0[..WORD]);
+        digest.update(&self.buffer.0[HEAD..HEAD + length]);
+        digest.finalize()
+    }
+
+    async fn load(&mut self, sector: u32, record: Record) -> Result<(), Error<F::Error>> {
+        self.read(sector + record.offset, Record::size(record.length))
+            .await
+    }
+
+    async fn read(&mut self, address: u32, length: usize) -> Result<(), Error<F::Error>> {
+        self.flash
+            .read(address, &mut self.buffer.0[..length])
+            .await
+            .map_err(Error::Flash)
+    }
+
+    /// Writes the start of the buffer; `false` when the flash has kept something else.
+    async fn write(&mut self, address: u32, length: usize) -> Result<bool, Error<F::Error>> {
+        self.flash
+            .write(address, &self.buffer.0[..length])
+            .await
+            .map_err(Error::Flash)?;
+        let mut found = Buffer([0; MAX_RECORD]);
+        let found = &mut found.0[..length];
+        self.flash
+            .read(address, found)
+            .await
+            .map_err(Error::Flash)?;
+        Ok(*found == self.buffer.0[..length])
+    }
+}
+
+fn header(generation: u32) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    let (body, crc) = header.split_at_mut(2 * WORD);
+    body[..WORD].copy_from_slice(&MAGIC);
+    body[WORD..].copy_from_slice(&generation.to_le_bytes());
+    crc.copy_from_slice(&CRC.checksum(body).to_le_bytes());
+    header
+}
+
+/// Why a value was not read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error<E> {
+    /// The range is not two or more whole sectors inside the flash.
+    Range,
+    /// The value has this many bytes, more than [`MAX_VALUE`].
+    TooLong(usize),
+    /// The caller's buffer is too small for the value, which has this many bytes.
+    Buffer(usize),
+    /// The values of all keys together fill a sector.
+    Full,
+    /// The flash does not keep what is written to it.
+    WornOut,
+    /// The flash driver reports an error.
+    Flash(E),
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range => {
+                f.write_str("storage: give it two or more whole sectors inside the flash")
+            }
+            Self::TooLong(length) => write!(
+                f,
+                "storage: {length} bytes are too long; a value has at most {MAX_VALUE}"
+            ),
+            Self::Buffer(length) => {
+                write!(f, "storage: the value needs a buffer of {length} bytes")
+            }
+            Self::Full => f.write_str("storage: a sector is full; remove values"),
+            Self::WornOut => f.write_str("storage: the flash keeps no data; replace the module"),
+            Self::Flash(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for Error<E> {}

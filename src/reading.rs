@@ -383,8 +383,12 @@ impl Reading {
 
     fn fill(&mut self, open: OpenProfile, text: &[u8]) -> Result<(), Skip> {
         let at = open.at.ok_or(Skip::NoValue)?;
-        let (digits, unit) = number(open.metric, text)?;
-        let value = (digits, unit.or(open.unit));
+        let mut value = number(open.metric, text)?;
+        if let (None, Some(unit)) = (value.1, open.unit) {
+            let row = metric::get(open.metric).ok_or(Skip::UnknownObis)?;
+            convertible(open.metric, row, value.0, unit)?;
+            value.1 = Some(unit);
+        }
         self.push(open.metric, open.channel, value, Some(at))
     }
 
@@ -774,11 +778,18 @@ fn in_unit(metric: u16, row: &Metric, found: Quantity<'_>) -> Result<(Number, Op
         return Ok((found.number, None));
     }
     let unit = Unit::parse(found.unit).ok_or(Skip::Unit)?;
+    convertible(metric, row, found.number, unit)?;
+    Ok((found.number, Some(unit)))
+}
+
+/// Whether a number in this unit can be told in that of a row for its id, `row` the first of them.
+#[inline]
+fn convertible(metric: u16, row: &Metric, number: Number, unit: Unit) -> Result<(), Skip> {
     // Nearly all meters use the table's own unit.
-    if row.unit != Some(unit) && !converts(metric, found.number, unit) {
+    if row.unit != Some(unit) && !converts(metric, number, unit) {
         return Err(Skip::Unit);
     }
-    Ok((found.number, Some(unit)))
+    Ok(())
 }
 
 /// Whether the number can be converted to the unit of one of the id's rows.

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use metertrekker::p1::timestamp::{Letter, Stamp, local, tst};
 use metertrekker::p1::value::{FORMATTED_MAX, quantity};
+use metertrekker::reading::Reading;
 use metertrekker::receiver::{CrcPolicy, Receiver};
 use metertrekker::soc::host::decode::decode;
 use proptest::collection::vec;
@@ -36,7 +37,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(Table::of_this_project);
 
 /// Everything that comes of bytes in these pieces, as text.
 fn outcomes<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
-    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto));
+    let mut staged = Box::new(Reading::new());
+    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto, &mut staged));
     let mut outcomes = vec![];
     let mut skipped = vec![];
     let mut note =
@@ -55,7 +57,7 @@ fn outcomes<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     outcomes
 }
 
-fn seen(accepted: bool, mut outcome: String, receiver: &mut Receiver) -> String {
+fn seen(accepted: bool, mut outcome: String, receiver: &mut Receiver<'_>) -> String {
     if accepted {
         let reading = receiver.reading();
         outcome += &format!(" {} {:?}", reading.header().escape_ascii(), reading.clock());

@@ -167,6 +167,17 @@ fn a_number_with_too_many_digits_to_convert_is_told() {
 }
 
 #[test]
+fn a_reading_on_two_lines_in_a_unit_of_no_row_is_told() {
+    let lines = [
+        "0-1:24.3.1(121030140000)(00)(60)(1)(0-1:24.2.1)(m3)",
+        "(00024.123)",
+    ];
+    let (reading, skipped) = read(&telegram(DUTCH, &lines));
+    assert!(reading.is_empty());
+    assert_eq!(skipped, [(lines[1].to_owned(), Skip::Unit)]);
+}
+
+#[test]
 fn absent_is_not_zero() {
     let lines = ["1-0:1.7.0(00.000*kW)", "1-0:2.7.0()", "1-0:21.7.0(*kW)"];
     let (reading, _) = read(&telegram(DUTCH, &lines));

@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use metertrekker::reading::{Reading, Skip};
 use metertrekker::receiver::{CrcPolicy, Proof, Receiver};
 use metertrekker_fuzz::second_reader::{telegrams_with_crc, telegrams_without_crc};
 use metertrekker_fuzz::with_right_check;
@@ -17,9 +18,10 @@ struct Outcomes {
 }
 
 fn outcomes<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Outcomes {
-    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto));
+    let mut staged = Box::new(Reading::new());
+    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto, &mut staged));
     let (mut telegrams, mut proofs, mut skipped) = (vec![], vec![], vec![]);
-    let mut note = |line: &[u8], reason: metertrekker::reading::Skip| {
+    let mut note = |line: &[u8], reason: Skip| {
         skipped.push((line.to_vec(), reason.name()));
     };
     let mut pieces = pieces.map(Some).chain([None]);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Values, time stamps and bytes of text that one reading may keep.
-const MOST_VALUES: usize = 96;
+const MOST_VALUES: usize = 112;
 const MOST_STAMPS: usize = 32;
 const MOST_TEXT: usize = 1536;
 
@@ -466,11 +466,14 @@ impl Open {
     fn close(self, text: &[u8], table: &Table) -> Result<Value, &'static str> {
         let row = table.row(self.id).ok_or("unknown_obis")?;
         let timestamp = self.timestamp.ok_or("no_value")?;
-        let (digits, unit) = number(text, row)?;
+        let (digits, unit) = match number(text, row)? {
+            (digits, None) => in_unit((digits, self.unit.unwrap_or_default()), row)?,
+            found => found,
+        };
         Ok(Value {
             obis: name(self.id),
             content: Content::Number(digits),
-            unit: unit.or(self.unit),
+            unit,
             timestamp: Some(timestamp),
         })
     }

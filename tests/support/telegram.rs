@@ -20,7 +20,8 @@ pub fn telegram(header: &str, lines: &[impl AsRef<[u8]>]) -> Vec<u8> {
 
 /// What a telegram holds, and the lines that were skipped with their reasons.
 pub fn read(bytes: &[u8]) -> (Box<Reading>, Vec<(String, Skip)>) {
-    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto));
+    let mut reading = Box::new(Reading::new());
+    let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto, &mut reading));
     let mut skipped = vec![];
     let mut note = |line: &[u8], reason| {
         skipped.push((String::from_utf8_lossy(line).into_owned(), reason));
@@ -32,7 +33,8 @@ pub fn read(bytes: &[u8]) -> (Box<Reading>, Vec<(String, Skip)>) {
         "{outcome:?} for {}",
         bytes.escape_ascii()
     );
-    (Box::new(std::mem::take(receiver.reading())), skipped)
+    drop(receiver);
+    (reading, skipped)
 }
 
 /// The content of a value as a person would write it: `1.5 kW` in the row's unit, the text, or the

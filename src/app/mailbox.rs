@@ -37,14 +37,26 @@ pub struct Mailbox<'a> {
     departure: Signal<Raw, ()>,
 }
 
-/// The reading taken from the mailbox; nothing replaces it until it is dropped.
-pub struct Taken<'m, 'a>(MutexGuard<'m, Raw, &'a mut Reading>);
+/// The reading taken from the mailbox; nothing replaces it until it is dropped. It stays in the
+/// mailbox unless it is [`done`](Taken::done).
+pub struct Taken<'m, 'a> {
+    reading: MutexGuard<'m, Raw, &'a mut Reading>,
+    mailbox: &'m Mailbox<'a>,
+}
+
+impl Taken<'_, '_> {
+    /// The reading has been dealt with, and the next one may come.
+    pub fn done(self) {
+        self.mailbox.full.set(false);
+        self.mailbox.departure.signal(());
+    }
+}
 
 impl Deref for Taken<'_, '_> {
     type Target = Reading;
 
     fn deref(&self) -> &Reading {
-        &self.0
+        &self.reading
     }
 }
 
@@ -94,7 +106,8 @@ impl<'a> Mailbox<'a> {
     /// Waits for a reading; `None` when the mailbox is closed and empty.
     ///
     /// # Cancellation Safety
-    /// Dropping the future loses no reading.
+    /// Dropping the future loses no reading, nor does dropping what it gave before it is
+    /// [`done`](Taken::done): the next call gives the same reading, or a newer one.
     pub async fn take(&self) -> Option<Taken<'_, 'a>> {
         while !self.full.get() {
             if self.closed.get() {
@@ -103,8 +116,112 @@ impl<'a> Mailbox<'a> {
             self.arrival.wait().await;
         }
         let reading = self.reading.lock().await;
-        self.full.set(false);
-        self.departure.signal(());
-        Some(Taken(reading))
+        Some(Taken {
+            reading,
+            mailbox: self,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::boxed::Box;
+
+    use embassy_futures::{block_on, poll_once};
+
+    use super::*;
+
+    fn fill(reading: &mut Reading, header: &str) {
+        reading.begin(header.as_bytes());
+    }
+
+    /// Two readings, one in the mailbox, one in the caller's hands.
+    macro_rules! mailbox {
+        ($mailbox:ident, $room:ident) => {
+            let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
+            let $mailbox = Mailbox::new(&mut one);
+            let mut $room: &mut Reading = &mut other;
+        };
+    }
+
+    #[test]
+    fn the_newest_reading_wins() {
+        mailbox!(mailbox, room);
+        fill(room, "old");
+        assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+        fill(room, "new");
+        assert_eq!(mailbox.offer(&mut room), Offered::Replaced);
+        let taken = block_on(mailbox.take()).unwrap();
+        assert_eq!(taken.header(), b"new");
+        taken.done();
+        assert!(poll_once(mailbox.take()).is_pending());
+    }
+
+    #[test]
+    fn nothing_replaces_the_reading_that_is_being_published() {
+        mailbox!(mailbox, room);
+        fill(room, "old");
+        assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+        let taken = block_on(mailbox.take()).unwrap();
+        fill(room, "new");
+        assert_eq!(mailbox.offer(&mut room), Offered::Busy);
+        assert_eq!(room.header(), b"new");
+        assert_eq!(taken.header(), b"old");
+        taken.done();
+        assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+    }
+
+    #[test]
+    fn a_reading_that_was_not_done_is_there_again() {
+        mailbox!(mailbox, room);
+        fill(room, "old");
+        assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+        drop(block_on(mailbox.take()));
+        assert_eq!(block_on(mailbox.take()).unwrap().header(), b"old");
+        fill(room, "new");
+        assert_eq!(mailbox.offer(&mut room), Offered::Replaced);
+        mailbox.close();
+        let taken = block_on(mailbox.take()).unwrap();
+        assert_eq!(taken.header(), b"new");
+        taken.done();
+        assert!(block_on(mailbox.take()).is_none());
+    }
+
+    #[test]
+    fn a_cancelled_take_loses_nothing() {
+        mailbox!(mailbox, room);
+        assert!(poll_once(mailbox.take()).is_pending());
+        fill(room, "one");
+        assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+        drop(mailbox.take());
+        drop(poll_once(mailbox.take()));
+        assert_eq!(block_on(mailbox.take()).unwrap().header(), b"one");
+    }
+
+    #[test]
+    fn a_delivery_waits_until_the_last_reading_is_done() {
+        mailbox!(mailbox, room);
+        fill(room, "one");
+        block_on(mailbox.deliver(&mut room));
+        fill(room, "two");
+        assert!(poll_once(mailbox.deliver(&mut room)).is_pending());
+        let taken = block_on(mailbox.take()).unwrap();
+        assert!(poll_once(mailbox.deliver(&mut room)).is_pending());
+        drop(taken);
+        assert!(poll_once(mailbox.deliver(&mut room)).is_pending());
+        block_on(mailbox.take()).unwrap().done();
+        block_on(mailbox.deliver(&mut room));
+        assert_eq!(block_on(mailbox.take()).unwrap().header(), b"two");
+    }
+
+    #[test]
+    fn a_closed_mailbox_gives_what_it_has_and_ends() {
+        mailbox!(mailbox, room);
+        fill(room, "last");
+        assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+        mailbox.close();
+        block_on(mailbox.take()).unwrap().done();
+        assert!(block_on(mailbox.take()).is_none());
+        assert!(block_on(mailbox.take()).is_none());
     }
 }

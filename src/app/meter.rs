@@ -94,7 +94,6 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             match select(port.read(&mut buffer), Timer::at(wake)).await {
                 Either::First(Ok(0)) => break,
                 Either::First(Ok(count)) => {
-                    last_byte = Instant::now();
                     self.received = self.received.saturating_add(count as u32);
                     let mut bytes = buffer.get(..count).unwrap_or_default();
                     while let Some(outcome) = {
@@ -103,6 +102,8 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                     } {
                         self.outcome(outcome).await;
                     }
+                    // After the mailbox has had its time, which a source that waits grants it.
+                    last_byte = Instant::now();
                 }
                 Either::First(Err(error)) => {
                     self.stats.port_errors.count();
@@ -186,7 +187,9 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             return self.monitor.totals_fell();
         }
         if self.waits {
-            return self.mailbox.deliver(reading).await;
+            self.mailbox.deliver(reading).await;
+            self.asked = Instant::now();
+            return;
         }
         if !self.is_wanted(now) {
             return;

@@ -80,9 +80,15 @@ pub trait Monitor {
         let _ = (failure, retry);
     }
 
-    /// A message was handed to the session.
+    /// A message is handed to the session; one that is too large for the broker is told to be
+    /// [`dropped`](Self::dropped) right after.
     fn published(&self, topic: &str, payload: &[u8], retained: bool) {
         let _ = (topic, payload, retained);
+    }
+
+    /// The broker refused a message, and keeps the connection.
+    fn rejected(&self, reason: minimq::ReasonCode) {
+        let _ = reason;
     }
 
     /// Something was not published.

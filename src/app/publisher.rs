@@ -7,7 +7,7 @@ use core::{
 
 use edge_nal::{AddrType, Dns, TcpConnect};
 use embassy_futures::select::{Either, select};
-use embassy_time::{Duration, Instant, TimeoutError, Timer, with_timeout};
+use embassy_time::{Duration, Instant, TimeoutError, Timer, with_deadline, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 use minimq::{
     Buffers, ConfigBuilder, ConfigError, ConnectEvent, Connection, Error, Io, PeerError, PubError,
@@ -46,6 +46,14 @@ const TOPIC_MAX: usize = 160;
 
 /// Limit for each step of connecting, and for handing one telegram's messages to the network.
 const STEP: Duration = Duration::from_secs(10);
+
+/// How long the messages of a reading may wait for room, which comes with acknowledgements.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// After so long without a sign of the broker, in which it should have acknowledged something, the
+/// connection is given up. The session pings a broker only while it has nothing to publish, and TCP
+/// alone takes a quarter of an hour to notice that the far end has gone.
+const UNANSWERED: Duration = Duration::from_secs(20);
 
 /// The session is kept by the broker for so long, so that a line that was under way when the
 /// connection broke is sent again.
@@ -99,6 +107,17 @@ impl Topics {
             influx: topic(&settings.influx_topic),
         }
     }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// The session has it.
+    Handed,
+    /// It will never fit.
+    TooLarge,
+    /// There was no room beside what is unacknowledged.
+    NoRoom,
 }
 
 /// Why there is no connection any more.
@@ -162,9 +181,12 @@ where
         let mut session = Session::new(self.config(&topics, Buffers::new(rx, tx))?);
         let mut backoff = Backoff::new(self.seed);
         let mut since = Instant::now();
+        let mut in_flight = false;
         loop {
             let connections = self.stats.connections.get();
-            let served = self.connection(&mut session, &topics, &mut changes, since);
+            in_flight |= !session.is_publish_quiescent();
+            let served =
+                self.connection(&mut session, &topics, &mut changes, &mut in_flight, since);
             let Err(lost) = served.await else {
                 return Ok(());
             };
@@ -213,6 +235,7 @@ where
         session: &mut Session<'_>,
         topics: &Topics,
         changes: &mut Changes,
+        in_flight: &mut bool,
         since: Instant,
     ) -> Result<(), Lost<E>> {
         let network = self.network;
@@ -229,32 +252,58 @@ where
         let stream = with_timeout(STEP, connected)
             .await?
             .map_err(Lost::Connect)?;
-        let in_flight = !session.is_publish_quiescent();
         let handshake = session.connect(Gathering::new(stream));
         let mut link = with_timeout(STEP, handshake).await??;
         let after = since.elapsed();
         self.stats.connections.count();
         self.monitor.connected(after);
+        let in_flight = core::mem::take(in_flight);
         if link.connect_event() == ConnectEvent::Connected {
+            changes.lost();
             if in_flight {
-                changes.lost();
                 self.drop_message(Drop::InFlight);
             }
-            changes.new_session();
         }
-        self.announce(&mut link, topics, after).await?;
+        changes.new_connection();
+        let announced = self.announce(&mut link, topics, after);
+        with_timeout(STEP, announced).await??;
+        let mut answered = Instant::now();
         loop {
-            match select(self.mailbox.take(), link.poll()).await {
+            match select(self.mailbox.take(), self.progress(&mut link)).await {
                 Either::First(Some(reading)) => {
+                    if link.session().is_publish_quiescent() {
+                        answered = Instant::now();
+                    }
                     let published = self.publish(&mut link, &reading, topics, changes);
                     with_timeout(STEP, published).await??;
+                    reading.done();
                 }
                 Either::First(None) => return self.finish(link, topics, changes).await,
                 Either::Second(progress) => {
-                    let _ = progress?;
+                    progress?;
+                    answered = Instant::now();
                 }
             }
             self.keep(&link, changes).await;
+            if !link.session().is_publish_quiescent() && answered.elapsed() > UNANSWERED {
+                return Err(Lost::Timeout);
+            }
+        }
+    }
+
+    /// Waits until the session has got any further.
+    ///
+    /// # Cancellation Safety
+    /// No byte is lost or repeated.
+    async fn progress<S: Io<Error = E>>(&self, link: &mut Link<'_, '_, S>) -> Result<(), Lost<E>> {
+        match link.poll().await.map(drop) {
+            // One message was refused; the connection is as good as before.
+            Err(Error::Peer(PeerError::Rejected(reason))) if link.is_connected() => {
+                self.stats.rejected.count();
+                self.monitor.rejected(reason);
+                Ok(())
+            }
+            progress => Ok(progress?),
         }
     }
 
@@ -266,8 +315,9 @@ where
         after: Duration,
     ) -> Result<(), Lost<E>> {
         let birth = |buffer: &mut [u8]| copy(ONLINE, buffer);
-        let qos = QoS::AtLeastOnce;
-        self.send(link, &topics.status, qos, true, birth).await?;
+        let (qos, until) = (QoS::AtLeastOnce, Instant::now() + PATIENCE);
+        self.send(link, &topics.status, qos, true, birth, until)
+            .await?;
         let tenths = after.as_millis() / 100;
         let mut text = heapless::String::<128>::new();
         // A name that is too long cuts the message short, which does no harm.
@@ -280,7 +330,9 @@ where
         );
         let notify = |buffer: &mut [u8]| copy(text.as_bytes(), buffer);
         let qos = QoS::AtMostOnce;
-        self.send(link, &topics.notify, qos, false, notify).await
+        self.send(link, &topics.notify, qos, false, notify, until)
+            .await?;
+        Ok(())
     }
 
     /// Hands all of a reading's messages to the session: the InfluxDB lines first, then the topics.
@@ -292,17 +344,30 @@ where
         changes: &mut Changes,
     ) -> Result<(), Lost<E>> {
         let settings = self.settings;
+        let until = Instant::now() + PATIENCE;
         let (once, known) = (QoS::AtLeastOnce, &*changes);
+        // The devices whose lines found no room, `None` for the electricity meter.
+        let mut missing = heapless::Vec::<Option<Device>, { 1 + Device::COUNT }>::new();
+        let mut whole = true;
+        let mut line_sent = |device, sent| {
+            whole &= sent == Sent::Handed;
+            if sent == Sent::NoRoom {
+                // There is one place for each.
+                let _ = missing.push(device);
+            }
+        };
         if influx::has_electricity(reading) {
             let changed = |value: &Value<'_>| known.is_changed(value);
             let line = |buffer: &mut [u8]| influx::electricity(reading, settings, &changed, buffer);
-            self.send(link, &topics.influx, once, false, line).await?;
+            let sent = self.send(link, &topics.influx, once, false, line, until);
+            line_sent(None, sent.await?);
         }
         for device in Device::ALL {
             let at = influx::newest_at(device, reading);
             if at.is_some_and(|at| known.is_newer(device, at.utc)) {
                 let line = |buffer: &mut [u8]| influx::device(device, reading, settings, buffer);
-                self.send(link, &topics.influx, once, false, line).await?;
+                let sent = self.send(link, &topics.influx, once, false, line, until);
+                line_sent(Some(device), sent.await?);
             }
         }
         let mut topic = Topic::new();
@@ -311,60 +376,67 @@ where
                 continue;
             }
             topic.clear();
-            let whole = topic.push_str(&settings.root).and(topic.push_str(below));
-            if whole.is_err() {
+            let joined = topic.push_str(&settings.root).and(topic.push_str(below));
+            if joined.is_err() {
                 self.drop_message(Drop::TooLarge);
+                whole = false;
                 continue;
             }
             let payload = |buffer: &mut [u8]| topics::payload(&value, settings, buffer);
             let qos = QoS::AtMostOnce;
-            self.send(link, &topic, qos, true, payload).await?;
+            let sent = self.send(link, &topic, qos, true, payload, until);
+            whole &= sent.await? == Sent::Handed;
         }
-        changes.published(reading);
-        self.stats.published.count();
+        changes.published(reading, |value| missing.contains(&value.metric.device));
+        if whole {
+            self.stats.published.count();
+        }
         Ok(())
     }
 
-    /// Hands one message to the session. One that does not fit is counted and told, and the others
-    /// go on.
+    /// Hands one message to the session, and waits for room at most `until` then. One that does not
+    /// fit is counted and told, and the others go on.
     async fn send<S: Io<Error = E>>(
         &self,
         link: &mut Link<'_, '_, S>,
         topic: &str,
         qos: QoS,
         retained: bool,
-        payload: impl FnOnce(&mut [u8]) -> Result<usize, Overflow>,
-    ) -> Result<(), Lost<E>> {
-        let told = |buffer: &mut [u8]| {
-            let len = payload(buffer)?;
-            let written = buffer.get(..len).unwrap_or_default();
-            self.monitor.published(topic, written, retained);
-            Ok(len)
-        };
-        let mut publication = Publication::new(topic, told).qos(qos);
-        if retained {
-            publication = publication.retain();
-        }
-        match link.publish(publication).await {
-            Ok(_) => Ok(()),
-            Err(PubError::Session(Error::Resource(ResourceError::PacketTooLarge))) => {
-                self.drop_message(Drop::TooLarge);
-                Ok(())
+        payload: impl Fn(&mut [u8]) -> Result<usize, Overflow>,
+        until: Instant,
+    ) -> Result<Sent, Lost<E>> {
+        loop {
+            let told = |buffer: &mut [u8]| {
+                let len = payload(buffer)?;
+                let written = buffer.get(..len).unwrap_or_default();
+                self.monitor.published(topic, written, retained);
+                Ok(len)
+            };
+            let mut publication = Publication::new(topic, told).qos(qos);
+            if retained {
+                publication = publication.retain();
             }
-            Err(
-                PubError::Payload(Overflow)
-                | PubError::Session(Error::Resource(_) | Error::NotReady),
-            ) => {
+            let too_large = match link.publish(publication).await {
+                Ok(_) => return Ok(Sent::Handed),
+                Err(PubError::Session(Error::Resource(ResourceError::PacketTooLarge))) => true,
                 // What is unacknowledged shares the buffer.
-                let alone = link.session().is_publish_quiescent();
-                self.drop_message(if alone {
-                    Drop::TooLarge
-                } else {
-                    Drop::Unacknowledged
-                });
-                Ok(())
+                Err(
+                    PubError::Payload(Overflow)
+                    | PubError::Session(Error::Resource(_) | Error::NotReady),
+                ) => link.session().is_publish_quiescent(),
+                Err(PubError::Session(error)) => return Err(error.into()),
+            };
+            if too_large {
+                self.drop_message(Drop::TooLarge);
+                return Ok(Sent::TooLarge);
             }
-            Err(PubError::Session(error)) => Err(error.into()),
+            match with_deadline(until, self.progress(link)).await {
+                Ok(progress) => progress?,
+                Err(TimeoutError) => {
+                    self.drop_message(Drop::Unacknowledged);
+                    return Ok(Sent::NoRoom);
+                }
+            }
         }
     }
 
@@ -386,17 +458,24 @@ where
         topics: &Topics,
         changes: &mut Changes,
     ) -> Result<(), Lost<E>> {
-        let farewell = |buffer: &mut [u8]| copy(OFFLINE, buffer);
-        let qos = QoS::AtLeastOnce;
-        self.send(&mut link, &topics.status, qos, true, farewell)
-            .await?;
-        while !link.session().is_publish_quiescent() {
-            let _ = with_timeout(STEP, link.poll()).await??;
-        }
+        self.settle(&mut link).await?;
         self.keep(&link, changes).await;
-        link.disconnect().await?;
-        let pushed = link.into_inner().push().await;
+        let farewell = |buffer: &mut [u8]| copy(OFFLINE, buffer);
+        let (qos, until) = (QoS::AtLeastOnce, Instant::now() + PATIENCE);
+        let sent = self.send(&mut link, &topics.status, qos, true, farewell, until);
+        with_timeout(STEP, sent).await??;
+        self.settle(&mut link).await?;
+        with_timeout(STEP, link.disconnect()).await??;
+        let pushed = with_timeout(STEP, link.into_inner().push()).await?;
         pushed.map_err(|error| Lost::Session(Error::Transport(error)))
+    }
+
+    /// Waits until the broker has acknowledged everything.
+    async fn settle<S: Io<Error = E>>(&self, link: &mut Link<'_, '_, S>) -> Result<(), Lost<E>> {
+        while !link.session().is_publish_quiescent() {
+            with_timeout(STEP, self.progress(link)).await??;
+        }
+        Ok(())
     }
 
     async fn recall(&mut self, changes: &mut Changes) {

@@ -53,6 +53,8 @@ pub struct Stats {
     pub unacknowledged: Counter,
     /// Times that a session was lost with messages in flight.
     pub lost_in_flight: Counter,
+    /// Messages that the broker refused one by one, such as for want of rights.
+    pub rejected: Counter,
     /// Connections made to the broker.
     pub connections: Counter,
     /// Attempts to connect that failed.
@@ -79,6 +81,7 @@ impl Stats {
             &self.too_large,
             &self.unacknowledged,
             &self.lost_in_flight,
+            &self.rejected,
             &self.fallen_totals,
         ];
         counters.iter().map(|counter| counter.get()).sum()

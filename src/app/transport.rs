@@ -2,13 +2,17 @@
 //!
 //! The session flushes after every publish. On a board's own TCP/IP stack such a flush waits for
 //! the peer's acknowledgement, on a PC it costs a segment each time. Here it does nothing; bytes
-//! leave when the buffer is full and when the session has nothing left but to read, so that all
-//! messages of a telegram share their segments.
+//! leave when the session has nothing left but to read, so that all messages of a telegram share
+//! their segments. When the buffer fills before that, one whole segment leaves and the rest stays:
+//! a part of a segment is never followed by more of the same burst.
 
 use embedded_io_async::{ErrorType, Read, Write};
 
-/// Bytes gathered before they are written: more than one telegram's messages mostly need.
+/// Bytes gathered before any are written: more than one telegram's messages mostly need.
 pub const GATHER: usize = 2048;
+
+/// What a TCP segment takes over Ethernet or Wi-Fi (RFC 6691 §2: 1500 without the fixed headers).
+pub const SEGMENT: usize = 1460;
 
 /// A stream whose writes are gathered. RAM: [`GATHER`] bytes.
 pub struct Gathering<T> {
@@ -34,16 +38,24 @@ impl<T: Read + Write> Gathering<T> {
     /// # Cancellation Safety
     /// As far as the stream's own write is: no byte is lost or repeated.
     pub async fn push(&mut self) -> Result<(), T::Error> {
-        while let Some(rest) = self.buffer.get(self.written..)
+        self.push_to(GATHER).await
+    }
+
+    /// Writes the buffer's first `end` bytes and makes their room free.
+    async fn push_to(&mut self, end: usize) -> Result<(), T::Error> {
+        let end = end.min(self.buffer.len());
+        while let Some(rest) = self.buffer.get(self.written..end)
             && !rest.is_empty()
         {
             match self.stream.write(rest).await? {
                 // A stream that takes nothing is closed; the read that follows says so.
-                0 => break,
+                0 => self.written = end,
                 count => self.written += count,
             }
         }
-        self.buffer.clear();
+        let gone = self.written.min(self.buffer.len());
+        self.buffer.copy_within(gone.., 0);
+        self.buffer.truncate(self.buffer.len() - gone);
         self.written = 0;
         Ok(())
     }
@@ -62,8 +74,8 @@ impl<T: Read + Write> Read for Gathering<T> {
 
 impl<T: Read + Write> Write for Gathering<T> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, T::Error> {
-        if self.buffer.is_full() || self.written > 0 {
-            self.push().await?;
+        if self.buffer.is_full() {
+            self.push_to(SEGMENT).await?;
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let taken = bytes.get(..room).unwrap_or(bytes);
@@ -74,5 +86,123 @@ impl<T: Read + Write> Write for Gathering<T> {
 
     async fn flush(&mut self) -> Result<(), T::Error> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::{convert::Infallible, future::pending};
+    use std::vec::Vec;
+
+    use embassy_futures::{block_on, poll_once};
+
+    use super::*;
+
+    /// Takes so many bytes in all, and pends then.
+    struct Stream {
+        room: usize,
+        writes: Vec<Vec<u8>>,
+    }
+
+    impl ErrorType for Stream {
+        type Error = Infallible;
+    }
+
+    impl Read for Stream {
+        async fn read(&mut self, _: &mut [u8]) -> Result<usize, Infallible> {
+            pending().await
+        }
+    }
+
+    impl Write for Stream {
+        async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+            if self.room == 0 {
+                return pending().await;
+            }
+            let count = bytes.len().min(self.room);
+            self.room -= count;
+            self.writes.push(bytes[..count].to_vec());
+            Ok(count)
+        }
+
+        async fn flush(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    fn gathering(room: usize) -> Gathering<Stream> {
+        let writes = Vec::new();
+        Gathering::new(Stream { room, writes })
+    }
+
+    fn numbered(count: usize) -> Vec<u8> {
+        (0..count).map(|n| (n % 251) as u8).collect()
+    }
+
+    fn write_all(link: &mut Gathering<Stream>, bytes: &[u8]) {
+        for piece in bytes.chunks(77) {
+            block_on(link.write_all(piece)).unwrap();
+            block_on(link.flush()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_burst_leaves_in_whole_segments() {
+        for (length, expected) in [
+            (1, &[1][..]),
+            (GATHER, &[GATHER]),
+            (GATHER + 1, &[SEGMENT, GATHER + 1 - SEGMENT]),
+            (
+                7_000,
+                &[SEGMENT, SEGMENT, SEGMENT, SEGMENT, 7_000 - 4 * SEGMENT],
+            ),
+        ] {
+            let mut link = gathering(usize::MAX);
+            let bytes = numbered(length);
+            write_all(&mut link, &bytes);
+            assert!(poll_once(link.read(&mut [0])).is_pending());
+            let sizes: Vec<_> = link.stream.writes.iter().map(Vec::len).collect();
+            assert_eq!(sizes, expected, "{length}");
+            assert_eq!(link.stream.writes.concat(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_read_cancelled_while_it_writes_loses_and_repeats_nothing() {
+        for taken in [1, 100, SEGMENT - 1, SEGMENT, SEGMENT + 1, GATHER - 1] {
+            let mut link = gathering(taken);
+            let bytes = numbered(3 * GATHER);
+            let (first, rest) = bytes.split_at(GATHER);
+            write_all(&mut link, first);
+            assert!(poll_once(link.read(&mut [0])).is_pending());
+            link.stream.room = usize::MAX;
+            write_all(&mut link, rest);
+            block_on(link.push()).unwrap();
+            assert_eq!(link.stream.writes.concat(), bytes, "{taken}");
+        }
+    }
+
+    #[test]
+    fn what_a_closed_stream_does_not_take_is_given_up() {
+        struct Closed;
+        impl ErrorType for Closed {
+            type Error = Infallible;
+        }
+        impl Read for Closed {
+            async fn read(&mut self, _: &mut [u8]) -> Result<usize, Infallible> {
+                Ok(0)
+            }
+        }
+        impl Write for Closed {
+            async fn write(&mut self, _: &[u8]) -> Result<usize, Infallible> {
+                Ok(0)
+            }
+            async fn flush(&mut self) -> Result<(), Infallible> {
+                Ok(())
+            }
+        }
+        let mut link = Gathering::new(Closed);
+        block_on(link.write_all(&[0; 3 * GATHER])).unwrap();
+        assert_eq!(block_on(link.read(&mut [0])), Ok(0));
     }
 }

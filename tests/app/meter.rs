@@ -1,0 +1,266 @@
+//! The meter task.
+
+use embassy_time::{Duration, Timer};
+use metertrekker::p1::port::LineSettings;
+
+use super::{
+    port::{Bench, Done, Line, obedient},
+    recorder::Told,
+    telegrams::Telegram,
+};
+
+async fn pause(milliseconds: u64) {
+    Timer::after(Duration::from_millis(milliseconds)).await;
+}
+
+/// A meter that sends all the time, every second.
+async fn streaming(line: &Line, count: u32) {
+    for n in 1..=count {
+        line.send(&Telegram::new(n).bytes());
+        pause(1000).await;
+    }
+}
+
+fn truncated(told: &[(u64, Told)]) -> usize {
+    let told = told.iter();
+    told.filter(|(_, told)| *told == Told::Refused("truncated"))
+        .count()
+}
+
+#[test]
+fn a_request_is_released_when_a_telegram_is_proved_and_comes_again_after_the_interval() {
+    let outcome = Bench::new().run(async |line| obedient(line, 2, 3).await);
+    let (on, off) = (Done::Asserted, Done::Released);
+    assert_eq!(
+        outcome.requests(),
+        [
+            (0, on),
+            (2_000, off),
+            (17_000, on),
+            (19_000, off),
+            (34_000, on),
+            (36_000, off),
+        ]
+    );
+    assert_eq!(outcome.readings, [(2_000, 1), (19_000, 2), (36_000, 3)]);
+    assert_eq!(outcome.stats.timeouts.get(), 0);
+}
+
+#[test]
+fn a_bad_telegram_does_not_end_the_request() {
+    let outcome = Bench::new().run(async |line| {
+        let mut bad = Telegram::new(1).bytes();
+        bad[100] ^= 1;
+        line.send(&bad);
+        pause(1000).await;
+        assert!(line.is_asserted());
+        line.send(&Telegram::new(2).bytes());
+        pause(10).await;
+        assert!(!line.is_asserted());
+    });
+    assert_eq!(outcome.values(), [2]);
+    assert_eq!(outcome.stats.all_refused(), 1);
+}
+
+#[test]
+fn interval_0_takes_every_telegram_and_keeps_the_request() {
+    let bench = Bench::new().set("interval", "0");
+    let outcome = bench.run(async |line| obedient(line, 1, 20).await);
+    assert_eq!(outcome.values(), (1..=20).collect::<Vec<_>>());
+    assert_eq!(outcome.requests().len(), 2, "{:?}", outcome.requests());
+}
+
+#[test]
+fn of_a_meter_that_streams_one_reading_per_interval_is_published_and_all_are_proved() {
+    let outcome = Bench::new().run(async |line| streaming(line, 40).await);
+    assert_eq!(outcome.values(), [1, 16, 31]);
+    assert_eq!(outcome.stats.accepted.get(), 40);
+    assert_eq!(outcome.stats.superseded.get(), 0);
+    assert_eq!(outcome.stats.timeouts.get(), 0);
+}
+
+#[test]
+fn a_telegram_cut_by_the_release_is_survived() {
+    let outcome = Bench::new().run(async |line| {
+        let next = Telegram::new(2).bytes();
+        // The meter has begun the next one by the time it sees the release.
+        line.send(&[&Telegram::new(1).bytes()[..], &next[..200]].concat());
+        line.asserted().await;
+        pause(14_000).await;
+        line.asserted().await;
+        line.send(&Telegram::new(3).bytes());
+        pause(10).await;
+    });
+    assert_eq!(outcome.values(), [1, 3]);
+    assert_eq!(truncated(&outcome.told.all()), 1);
+}
+
+#[test]
+fn a_telegram_that_stops_is_given_up_after_a_second() {
+    let outcome = Bench::new().run(async |line| {
+        let telegram = Telegram::new(1).bytes();
+        line.send(&telegram[..100]);
+        pause(900).await;
+        line.send(&telegram[100..200]);
+        pause(5_000).await;
+        line.send(&Telegram::new(2).bytes());
+        pause(10).await;
+    });
+    let told = outcome.told.all();
+    assert_eq!(told[0], (1_900, Told::Refused("truncated")));
+    assert_eq!(outcome.stats.refused[3].get(), 1);
+    assert_eq!(outcome.values(), [2]);
+}
+
+#[test]
+fn without_telegrams_the_line_settings_take_turns_for_ever() {
+    let outcome = Bench::new().run(async |line| {
+        pause(1_000).await;
+        line.send(b"\xFF\xFE\xFD");
+        pause(86_400_000).await;
+    });
+    let set: Vec<_> = outcome
+        .log
+        .iter()
+        .filter_map(|(at, done)| match done {
+            Done::Set(line) => Some((*at, *line)),
+            _ => None,
+        })
+        .collect();
+    let (new, old) = (LineSettings::DSMR4, LineSettings::DSMR2);
+    assert_eq!(
+        set[..4],
+        [(0, new), (15_000, old), (30_000, new), (45_000, old)]
+    );
+    assert_eq!(set.len(), 1 + 86_401 / 15);
+    assert_eq!(outcome.stats.timeouts.get(), 86_401 / 15);
+    assert_eq!(
+        outcome.told.all()[0],
+        (
+            15_000,
+            Told::NoTelegram {
+                waited: 15,
+                received: 3,
+                line: new,
+                next: old,
+            }
+        )
+    );
+    assert_eq!(outcome.requests()[0], (0, Done::Asserted));
+}
+
+#[test]
+fn pinned_line_settings_stay() {
+    let bench = Bench::new().set("line", "dsmr2").set("timeout", "20");
+    let outcome = bench.run(async |_| pause(100_000).await);
+    assert_eq!(outcome.stats.timeouts.get(), 5);
+    let set: Vec<_> = outcome
+        .log
+        .iter()
+        .filter(|(_, done)| matches!(done, Done::Set(_)))
+        .collect();
+    assert_eq!(set, [&(0, Done::Set(LineSettings::DSMR2))]);
+}
+
+#[test]
+fn the_time_without_request_is_no_timeout() {
+    let bench = Bench::new().set("interval", "3600");
+    let outcome = bench.run(async |line| obedient(line, 1, 3).await);
+    assert_eq!(outcome.stats.timeouts.get(), 0);
+    assert_eq!(outcome.values(), [1, 2, 3]);
+}
+
+#[test]
+fn a_port_that_fails_is_told_and_tried_again() {
+    let outcome = Bench::new().set("interval", "0").run(async |line| {
+        line.send(&Telegram::new(1).bytes());
+        for _ in 0..60 {
+            line.fail();
+        }
+        line.send(&Telegram::new(2).bytes());
+        pause(120_000).await;
+    });
+    assert_eq!(outcome.values(), [1, 2]);
+    assert_eq!(outcome.stats.port_errors.get(), 60);
+    let told = outcome.told.only(|told| match told {
+        Told::PortFailed(error) => Some(error.clone()),
+        _ => None,
+    });
+    assert_eq!(told, vec!["unplugged"; 60]);
+    // One attempt per second, not a busy loop.
+    assert_eq!(outcome.readings[1].0, 60_000);
+}
+
+#[test]
+fn a_source_that_waits_loses_nothing_to_a_slow_publisher() {
+    let mut bench = Bench::new();
+    bench.waits = true;
+    bench.holds = Duration::from_secs(40);
+    let outcome = bench.run(async |line| {
+        let telegrams = (1..=20).flat_map(|n| Telegram::new(n).bytes());
+        line.send(&telegrams.collect::<Vec<_>>());
+    });
+    assert_eq!(outcome.values(), (1..=20).collect::<Vec<_>>());
+    let told = outcome
+        .told
+        .only(|told| (*told != Told::Accepted).then(|| told.clone()));
+    assert!(told.is_empty(), "a slow publisher is no silent line");
+    assert_eq!(outcome.stats.timeouts.get(), 0);
+    assert_eq!(outcome.stats.dropped(), 0);
+}
+
+#[test]
+fn a_slow_publisher_gets_the_newest_reading_and_the_others_are_counted() {
+    let mut bench = Bench::new().set("interval", "0");
+    bench.holds = Duration::from_millis(4_500);
+    let outcome = bench.run(async |line| streaming(line, 20).await);
+    let published = outcome.values();
+    assert_eq!(published[0], 1);
+    assert!(published.is_sorted());
+    let superseded = outcome.stats.superseded.get();
+    assert_eq!(published.len() + superseded as usize, 20);
+    assert!(superseded > 10, "{superseded}");
+}
+
+#[test]
+fn a_register_that_falls_costs_its_telegram_and_three_in_a_row_are_believed() {
+    let bench = Bench::new().set("interval", "0");
+    let outcome = bench.run(async |line| {
+        for wh in [5_000, 4_000, 5_001, 4_000, 4_001, 4_002, 4_003] {
+            line.send(&Telegram::new(wh).bytes());
+            pause(1_000).await;
+        }
+    });
+    assert_eq!(outcome.values(), [5_000, 5_001, 4_002, 4_003]);
+    assert_eq!(outcome.stats.fallen_totals.get(), 3);
+    assert_eq!(outcome.stats.accepted.get(), 7);
+    assert_eq!(outcome.stats.dropped(), 3);
+    let fell = outcome
+        .told
+        .only(|told| (*told == Told::TotalsFell).then_some(()));
+    assert_eq!(fell.len(), 3);
+}
+
+#[test]
+fn a_telegram_that_the_end_of_input_cuts_is_counted() {
+    let outcome = Bench::new().run(async |line| line.send(&Telegram::new(1).bytes()[..99]));
+    assert_eq!(truncated(&outcome.told.all()), 1);
+    assert!(outcome.readings.is_empty());
+}
+
+#[test]
+fn telegrams_of_any_fragmentation_give_the_same_readings() {
+    let telegrams: Vec<u8> = (1..=3).flat_map(|n| Telegram::new(n).bytes()).collect();
+    for size in [1, 2, 3, 7, 64, 255, 256, 257, 4096] {
+        let mut bench = Bench::new();
+        // Two telegrams of one chunk are one moment's; a line would take the newer one.
+        bench.waits = true;
+        let outcome = bench.run(async |line| {
+            for piece in telegrams.chunks(size) {
+                line.send(piece);
+                pause(1).await;
+            }
+        });
+        assert_eq!(outcome.values(), [1, 2, 3], "{size}");
+    }
+}

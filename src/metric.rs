@@ -211,7 +211,8 @@ impl Device {
         })
     }
 
-    /// Every kind, in the order of [`Device::index`].
+    /// Every kind, in the order of [`Device::index`]. What is kept in flash relies on that order: a new
+    /// kind goes to its end.
     pub const ALL: [Self; 7] = [
         Self::Gas,
         Self::Water,

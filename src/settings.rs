@@ -110,7 +110,7 @@ pub struct Key {
 }
 
 const TOPIC: &str = "a topic part that starts with /, without + and #, up to 64 characters";
-const MEASUREMENT: &str = "1 to 32 printable characters";
+const MEASUREMENT: &str = "1 to 32 printable characters, the first no #";
 const UP_TO_64: &str = "up to 64 characters";
 const BOOLEAN: &str = "true or false";
 
@@ -225,7 +225,9 @@ fn is_topic(value: &str) -> bool {
 }
 
 fn measurement(value: &str) -> Option<Text<32>> {
-    let valid = !value.is_empty() && !value.chars().any(char::is_control);
+    // InfluxDB takes a line that starts with # for a comment.
+    let comment = value.starts_with('#');
+    let valid = !value.is_empty() && !comment && !value.chars().any(char::is_control);
     fitting(valid.then_some(value)?)
 }
 
@@ -283,6 +285,7 @@ mod tests {
             ("influx_topic", "/#"),
             ("electricity_measurement", ""),
             ("gas_measurement", "a\nb"),
+            ("gas_measurement", "#gas"),
             ("interval", "9"),
             ("interval", "3601"),
             ("interval", "-1"),

@@ -36,8 +36,8 @@ const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
 /// What a value is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// The meter's time of the last published value of an M-Bus device, by its type (EN 13757-3
-    /// device type).
+    /// The meter's time of the last published value of an M-Bus device, by its place among the kinds
+    /// of devices.
     Stamp(u8),
     /// Fingerprint of the last published text of a metric, by the fingerprint of its name.
     Text(u16),

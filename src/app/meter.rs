@@ -39,6 +39,8 @@ pub struct Meter<'s, 'a, M> {
     /// Since when it has been waited for, and the bytes that came since.
     asked: Instant,
     received: u32,
+    /// Bytes of noise counted so far.
+    noise: u32,
     /// Index of the line settings in use.
     line: usize,
     waits: bool,
@@ -64,6 +66,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             due: now,
             asked: now,
             received: 0,
+            noise: 0,
             line: 0,
             waits: false,
         }
@@ -82,9 +85,13 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         }
         let mut buffer = [0; CHUNK];
         let mut last_byte = Instant::now();
+        let mut requested = None;
         loop {
             let wanted = self.is_wanted(Instant::now());
-            port.request(wanted);
+            // On a PC that is a call to the operating system, and this loop turns often.
+            if requested.replace(wanted) != Some(wanted) {
+                port.request(wanted);
+            }
             let silent = self
                 .receiver
                 .is_within_telegram()
@@ -102,6 +109,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                     } {
                         self.outcome(outcome).await;
                     }
+                    self.count_noise();
                     // After the mailbox has had its time, which a source that waits grants it.
                     last_byte = Instant::now();
                 }
@@ -125,6 +133,12 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         self.silence().await;
         port.request(false);
         self.mailbox.close();
+    }
+
+    fn count_noise(&mut self) {
+        let noise = self.receiver.noise();
+        self.stats.noise.add(noise.wrapping_sub(self.noise));
+        self.noise = noise;
     }
 
     fn is_wanted(&self, now: Instant) -> bool {

@@ -39,6 +39,8 @@ pub struct Stats {
     pub fallen_totals: Counter,
     /// Lines without a value, by reason ([`Skip::index`]).
     pub skipped: [Counter; Skip::ALL.len()],
+    /// Bytes that belong to no telegram.
+    pub noise: Counter,
     /// Times that no telegram came in time.
     pub timeouts: Counter,
     /// Times that the P1 port could not be read.

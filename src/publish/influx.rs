@@ -25,6 +25,9 @@ pub fn electricity(
     changed: &impl Fn(&Value<'_>) -> bool,
     buffer: &mut [u8],
 ) -> Result<usize, Overflow> {
+    if !has_electricity(reading) {
+        return Ok(0);
+    }
     let belongs = |value: &Value<'_>| value.metric.device.is_none();
     let measurement = settings.electricity_measurement.as_bytes();
     let mut line = Line::new(measurement, settings, buffer)?;
@@ -59,6 +62,8 @@ pub fn device(
     };
     let measurement = match device {
         Device::Gas => settings.gas_measurement.as_bytes(),
+        // A measurement of its own: its columns are not the main meter's.
+        Device::Electricity => b"submeter",
         other => other.name().as_bytes(),
     };
     let mut line = Line::new(measurement, settings, buffer)?;

@@ -55,6 +55,11 @@ impl StateDir {
         self.path.join("flash.bin")
     }
 
+    /// The folder, when it is to go with the process.
+    pub fn temporary(&self) -> Option<PathBuf> {
+        self.temporary.then(|| self.path.clone())
+    }
+
     /// `Metertrekker-` and six hex digits that are this device's own, as the original names itself.
     pub fn device_name(&self) -> &str {
         &self.name

@@ -2,5 +2,6 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 pub mod child;
+pub mod firmware;
 pub mod influx_line;
 pub mod peers;

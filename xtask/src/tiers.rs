@@ -25,7 +25,7 @@ enum Step {
 struct Tier {
     name: &'static str,
     about: &'static str,
-    /// The files in tests/ that belong to this tier alone.
+    /// The files and folders in tests/ that belong to this tier alone.
     test_files: &'static [&'static str],
     steps: &'static [Step],
 }
@@ -211,7 +211,9 @@ fn host_tests() -> Result<(), String> {
             continue;
         };
         let has_own_tier = TIERS.iter().any(|tier| tier.test_files.contains(&name));
-        if path.extension().is_some_and(|ext| ext == "rs") && !has_own_tier {
+        let is_test =
+            path.extension().is_some_and(|ext| ext == "rs") || path.join("main.rs").is_file();
+        if is_test && !has_own_tier {
             command.args(["--test", name]);
         }
     }

@@ -166,6 +166,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After Ctrl-C: how long the good-bye may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long the broker in this process goes on after the good-bye.
+const LAST_DELIVERY: Duration = Duration::from_millis(100);
+
 /// Runs the firmware until Ctrl-C, or with `--once` until the input's end.
 ///
 /// # Errors
@@ -324,7 +327,11 @@ fn with_port(
         }
     });
     view.finish(&stats);
-    drop(broker);
+    if let Some(broker) = broker {
+        // The broker has the last messages; its other clients are about to get them.
+        std::thread::sleep(LAST_DELIVERY);
+        drop(broker);
+    }
     match result {
         // After Ctrl-C a broker that is away is no failure.
         Err(Error::Unreachable(_)) if view.was_interrupted() => Ok(()),

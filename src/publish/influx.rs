@@ -184,6 +184,9 @@ impl<'a> Line<'a> {
             match byte {
                 0..b' ' | 0x7F => self.out.byte(b' ')?,
                 0x80.. if !utf8 => self.out.byte(b'?')?,
+                // Where it cannot be escaped itself it would escape what follows, such as the
+                // separator, and the line would be refused.
+                b'\\' if !special.contains(&b'\\') => self.out.byte(b'/')?,
                 byte => {
                     if special.contains(&byte) {
                         self.out.byte(b'\\')?;

@@ -248,6 +248,13 @@ impl Chain {
             text.lines().map(Line::parse).collect()
         });
         assert_same(expected, "the database", || lines_in(&self.influxd));
+        // Telegraf acknowledges what it has written a moment later; stopped before, it is given it again.
+        self.mosquitto
+            .log()
+            .wait_for("Telegraf's acknowledgements", |log| {
+                let acknowledged = |line: &&String| line.contains("Received PUBACK from telegraf");
+                (log.iter().filter(acknowledged).count() >= expected.len()).then_some(())
+            });
     }
 }
 

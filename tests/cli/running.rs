@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::support::child::Running;
 use crate::support::firmware::{self, command, server, simulate, text};
-use crate::support::peers::Subscriber;
+use crate::support::influx_line::Line;
+use crate::support::peers::{Message, Subscriber, free_port};
 
 /// A running `run` with a folder of its own for temporary files.
 struct Run {
@@ -89,24 +90,25 @@ fn without_options_a_first_try_moves_and_ends_well() {
         count("pwutseltronics/energy/mains/power/total") >= 3
             && count("pwutseltronics/influx/metertrekker") >= 4
     });
-    let mut times: Vec<String> = messages
+    let lines: Vec<Line> = messages
         .iter()
         .filter(|message| message.topic.contains("/influx/"))
-        .map(|message| message.text())
-        .filter(|line| line.starts_with("electricity,"))
-        .map(|line| line.rsplit_once(' ').unwrap().1.to_owned())
+        .map(|message| Line::parse(&message.text()))
+        .filter(|line| line.measurement == "electricity")
         .collect();
+    let powers = |line: &Line| ["P_L1", "P_L1_redelivery"].map(|name| line.fields[name].clone());
+    let moved = lines.iter().any(|line| powers(line) != powers(&lines[0]));
+    assert!(moved, "nothing moves in {lines:#?}");
+    let mut times: Vec<i64> = lines.iter().map(|line| line.time).collect();
     times.sort();
     let distinct = times.len();
     times.dedup();
     assert_eq!(times.len(), distinct, "a second was published twice");
-    let first: i64 = times[0].parse().unwrap();
-    let last: i64 = times[times.len() - 1].parse().unwrap();
-    assert_eq!((last - first) / 1_000_000_000, times.len() as i64 - 1);
+    let seconds = (times[times.len() - 1] - times[0]) / 1_000_000_000;
+    assert_eq!(seconds, times.len() as i64 - 1, "a second is missing");
 
-    let status = |message: &crate::support::peers::Message| {
-        (message.topic == "pwutseltronics/status").then(|| message.text())
-    };
+    let status =
+        |message: &Message| (message.topic == "pwutseltronics/status").then(|| message.text());
     assert_eq!(messages.iter().find_map(status), Some("online".into()));
     run.interrupt(Signal::INT);
     let messages = subscriber.messages();
@@ -136,7 +138,7 @@ fn a_second_interrupt_does_not_wait_for_a_broker_that_hangs() {
 
 #[test]
 fn one_interrupt_is_enough_with_a_broker_that_hangs_or_is_away() {
-    for broker in [server(None, false), crate::support::peers::free_port()] {
+    for broker in [server(None, false), free_port()] {
         let mut run = Run::start(&["--broker", &format!("127.0.0.1:{broker}")]);
         run.running.wait_for_line("using");
         let start = Instant::now();
@@ -237,4 +239,29 @@ fn state_survives_a_restart() {
         "the topic again, and no line of the same gas"
     );
     assert_eq!(gas(&folder.path().join("other")), (1, 2));
+}
+
+#[test]
+fn a_temporary_state_is_a_new_one_whatever_was_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.p1");
+    simulate(&file, &["--count", "1"]);
+    let temporary = folder.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    // The program gets the process id of this shell.
+    let script = r#"mkdir "$TMPDIR/metertrekker-$$" "$TMPDIR/metertrekker-$$-0"
+        for d in "$TMPDIR"/*; do echo old > "$d/flash.bin"; done
+        exec "$0" run --once --p1 "$1""#;
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_metertrekker"),
+            text(&file),
+        ])
+        .env("TMPDIR", &temporary)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 2);
 }

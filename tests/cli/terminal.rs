@@ -126,15 +126,14 @@ impl Terminal {
         let master = Arc::new(File::from(master));
         resize(&master, height, width);
         let screen = Arc::new(Mutex::new(Screen::new(height.into(), width.into())));
-        let mut command = command(args);
-        command.stdin(Stdio::null()).env("TERM", "xterm");
+        let command = command(args);
         // Standard error is the terminal; through a shell, since the harness takes what it is given.
         let mut shell = std::process::Command::new("sh");
         shell
             .args(["-c", r#"exec "$@" 2<&0"#, "sh"])
             .arg(command.get_program())
             .args(command.get_args())
-            .env("TERM", "xterm")
+            .envs([("TERM", "xterm"), ("TMPDIR", env!("CARGO_TARGET_TMPDIR"))])
             .stdin(Stdio::from(slave));
         let running = Running::start_with_input("metertrekker", &mut shell);
         let (reader, drawn) = (Arc::clone(&master), Arc::clone(&screen));

@@ -4,12 +4,17 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
 use super::child::Running;
+
+/// How long a program may run that ends by itself.
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// What a program that ran to its end has left.
 #[derive(Debug)]
@@ -23,7 +28,11 @@ pub struct Ended {
 /// The program with these arguments.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_metertrekker"));
-    command.args(args).env("NO_COLOR", "1");
+    // What a killed one leaves behind stays in the target folder.
+    let temporary = env!("CARGO_TARGET_TMPDIR");
+    command
+        .args(args)
+        .envs([("NO_COLOR", "1"), ("TMPDIR", temporary)]);
     command
 }
 
@@ -51,7 +60,19 @@ pub fn run_with(input: &[u8], args: &[&str]) -> Ended {
         // A program that has seen enough closes its end.
         let _ = pipe.write_all(&input);
     });
+    let (ended, end) = mpsc::channel::<()>();
+    let pid = Pid::from_child(&child);
+    let guard = thread::spawn(move || {
+        let late = end.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        late
+    });
     let output = child.wait_with_output().expect("metertrekker ends");
+    drop(ended);
+    let late = guard.join().expect("the guard ends");
+    assert!(!late, "{args:?} did not end within {LIMIT:?}: {output:?}");
     writer.join().expect("the input is written");
     Ended {
         code: output.status.code(),

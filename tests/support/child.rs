@@ -1,7 +1,7 @@
 //! A child process whose output is collected line by line, and which never outlives its owner.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,8 +30,12 @@ pub struct Running {
 impl Running {
     /// Starts the command with its standard output and standard error collected.
     pub fn start(name: &str, command: &mut Command) -> Running {
+        Running::start_with_input(name, command.stdin(Stdio::null()))
+    }
+
+    /// As [`start`](Self::start), with the standard input that the command has.
+    pub fn start_with_input(name: &str, command: &mut Command) -> Running {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -105,9 +109,7 @@ impl Running {
         if !self.is_running() {
             return;
         }
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
         let deadline = Instant::now() + PATIENCE;
         while self.is_running() {
             if Instant::now() >= deadline {
@@ -117,6 +119,31 @@ impl Running {
                     self.name
                 );
             }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends the program a signal; one that has ended does not mind.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits until the program ends by itself; one that does not is a failure.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                // The collecting threads may still hold its last words.
+                thread::sleep(Duration::from_millis(100));
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} did not end within {PATIENCE:?}",
+                self.name
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }

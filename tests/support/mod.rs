@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 pub mod child;
+pub mod firmware;
 pub mod influx_line;
 pub mod peers;
 pub mod second_reader;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use rustix::process::Signal;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
@@ -116,6 +117,14 @@ impl Mosquitto {
             .unwrap_or_else(|| panic!("somebody else has taken port {}", self.port));
     }
 
+    /// Changes the one login of a broker that has one, while it runs.
+    pub fn change_login(&mut self, user: &str, password: &str) {
+        set_password(self.folder.path(), user, password);
+        self.login = Some((user.to_owned(), password.to_owned()));
+        self.running.signal(Signal::HUP);
+        self.running.wait_for_line("Reloading config");
+    }
+
     /// Its log, to wait for something that a client does.
     pub fn log(&mut self) -> &mut Running {
         &mut self.running
@@ -169,11 +178,7 @@ fn mosquitto_conf(port: u16, config: &MosquittoConfig, folder: &Path) -> String 
     }
     match config.login {
         Some((user, password)) => {
-            let status = Command::new("mosquitto_passwd")
-                .args(["-b", "-c", &format!("{folder}/passwords"), user, password])
-                .status()
-                .expect("mosquitto_passwd starts");
-            assert!(status.success(), "mosquitto_passwd: {status}");
+            set_password(Path::new(&folder.to_string()), user, password);
             let _ = writeln!(
                 conf,
                 "allow_anonymous false\npassword_file {folder}/passwords"
@@ -182,6 +187,16 @@ fn mosquitto_conf(port: u16, config: &MosquittoConfig, folder: &Path) -> String 
         None => conf += "allow_anonymous true\n",
     }
     conf
+}
+
+fn set_password(folder: &Path, user: &str, password: &str) {
+    let status = Command::new("mosquitto_passwd")
+        .args(["-b", "-c"])
+        .arg(folder.join("passwords"))
+        .args([user, password])
+        .status()
+        .expect("mosquitto_passwd starts");
+    assert!(status.success(), "mosquitto_passwd: {status}");
 }
 
 /// Starts it and waits until it serves; `None` if its port is taken.

@@ -25,7 +25,7 @@ enum Step {
 struct Tier {
     name: &'static str,
     about: &'static str,
-    /// The files in tests/ that belong to this tier alone.
+    /// The files and folders in tests/ that belong to this tier alone.
     test_files: &'static [&'static str],
     steps: &'static [Step],
 }
@@ -201,22 +201,30 @@ fn run_step(step: &Step) -> Outcome {
 fn host_tests() -> Result<(), String> {
     let mut command = shell::cargo();
     command.args(["test", "--workspace", "--lib", "--bins"]);
-    for file in fs::read_dir(shell::root().join("tests"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let path = file.path();
-        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
-            continue;
-        };
-        let has_own_tier = TIERS.iter().any(|tier| tier.test_files.contains(&name));
-        if path.extension().is_some_and(|ext| ext == "rs") && !has_own_tier {
-            command.args(["--test", name]);
-        }
+    for name in host_test_names() {
+        command.args(["--test", &name]);
     }
     shell::run(&mut command)?;
     shell::run(shell::cargo().args(["test", "--workspace", "--doc"]))
+}
+
+/// The files and folders in tests/ that belong to no other tier.
+fn host_test_names() -> Vec<String> {
+    let entries = fs::read_dir(shell::root().join("tests"));
+    let paths = entries.into_iter().flatten().flatten();
+    let mut names: Vec<String> = paths
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension().is_some_and(|ext| ext == "rs") || path.join("main.rs").is_file()
+        })
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .filter(|name| {
+            let mut others = TIERS.iter().flat_map(|tier| tier.test_files);
+            others.all(|other| other != name)
+        })
+        .collect();
+    names.sort();
+    names
 }
 
 fn summary(rows: &[(&str, Outcome, Duration)]) -> Result<(), String> {
@@ -261,6 +269,17 @@ mod tests {
             sum_up(vec![not_run().judged(true)]),
             Err("One tier failed.".into())
         );
+    }
+
+    #[test]
+    fn files_and_folders_of_tests_run_in_one_tier() {
+        let names = host_test_names();
+        for name in ["cli", "host", "tables"] {
+            assert!(names.iter().any(|found| found == name), "{name}");
+        }
+        for name in ["chain", "peers", "support", "sources_head"] {
+            assert!(names.iter().all(|found| found != name), "{name}");
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::{
     boxed::Box,
-    eprintln, format,
+    format,
     fs::File,
-    io::{self, BufWriter, ErrorKind, Read},
+    io::{self, BufWriter, ErrorKind, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     string::{String, ToString},
@@ -49,22 +49,22 @@ pub fn main() -> ExitCode {
     match failed {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            eprintln!("metertrekker: {sentence}");
+            // Nobody may be listening any more, which is no reason to panic.
+            let _ = writeln!(io::stderr(), "metertrekker: {sentence}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn decode_file(path: &Path) -> Result<(), String> {
-    let name = path.display();
+    let name = match path == Path::new("-") {
+        true => "standard input".to_string(),
+        false => path.display().to_string(),
+    };
     let input: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        let file = File::open(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => format!("{name}: there is no such file"),
-            _ => format!("{name}: {error}"),
-        })?;
-        Box::new(file)
+        Box::new(File::open(path).map_err(|error| unreadable(path, &error))?)
     };
     let output = BufWriter::new(io::stdout().lock());
     match decode::decode(input, output) {
@@ -72,6 +72,15 @@ fn decode_file(path: &Path) -> Result<(), String> {
         Ok(summary) => Err(format!("{name}: {summary}")),
         // Whoever reads our output has seen enough, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(format!("{name}: {error}")),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    let name = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => format!("{name}: there is no such file; name one that exists"),
+        ErrorKind::IsADirectory => format!("{name}: is a directory; name a file in it"),
+        _ => format!("{name}: {error}"),
     }
 }

@@ -3,19 +3,23 @@
 mod device;
 mod view;
 
-use core::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use core::{
+    fmt,
+    future::pending,
+    net::IpAddr,
+    str::FromStr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use std::{
     boxed::Box,
-    format, io,
+    format, fs, io,
     path::PathBuf,
     string::{String, ToString},
     vec::Vec,
 };
 
-use embassy_futures::{
-    join::join,
-    select::{Either, select},
-};
+use embassy_futures::select::{Either, Either3, select, select3};
 use embassy_time::{Instant, Timer};
 
 use super::{
@@ -162,6 +166,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After Ctrl-C: how long the good-bye may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long the broker in this process goes on after the good-bye.
+const LAST_DELIVERY: Duration = Duration::from_millis(100);
+
 /// Runs the firmware until Ctrl-C, or with `--once` until the input's end.
 ///
 /// # Errors
@@ -244,11 +251,18 @@ fn with_port(
     let flash = FileFlash::open(state.flash(), device::SECTORS).map_err(Error::Flash)?;
     let range = 0..(device::SECTORS * flash::SECTOR) as u32;
     let (interrupt, interrupted) = async_channel::bounded::<()>(1);
+    let asked = AtomicBool::new(false);
+    let temporary = state.temporary();
     let handler = move || {
         // The second time, whoever presses it has no patience left.
-        if interrupt.try_send(()).is_err() {
+        if asked.swap(true, Ordering::Relaxed) {
+            if let Some(path) = &temporary {
+                // What is left behind in a temporary folder does no harm.
+                let _ = fs::remove_dir_all(path);
+            }
             std::process::exit(130);
         }
+        let _ = interrupt.try_send(());
     };
     ctrlc::set_handler(handler).map_err(Error::Interrupt)?;
     let view = View::new(options.once);
@@ -264,7 +278,10 @@ fn with_port(
     if let Some(broker) = &broker {
         let port = broker.v4_port;
         view.line(std::format_args!(
-            "broker   in this process, port {port}: mosquitto_sub -p {port} -t '#' -v shows all"
+            "broker   in this process, port {port}; all that is published:"
+        ));
+        view.line(std::format_args!(
+            "         mosquitto_sub -p {port} -t '#' -v"
         ));
         // These fit by construction.
         let _ = settings.set("mqtt_server", "127.0.0.1");
@@ -293,6 +310,9 @@ fn with_port(
             let stopped = select(meter.run(&mut port), interrupted.recv()).await;
             mailbox.close();
             view.stopping(matches!(stopped, Either::Second(_)));
+            // It is the publisher that ends a run: with all acknowledged, or in vain, and then
+            // readings may still wait for it.
+            pending().await
         };
         let publishing = async {
             let published = publisher.run(&mut rx, &mut tx);
@@ -301,20 +321,23 @@ fn with_port(
                 Either::Second(error) => Err(error),
             }
         };
-        let working = join(reading, publishing);
-        match select(working, view.refresh(&stats)).await {
-            Either::First((_, result)) => result,
-            Either::Second(never) => match never {},
+        match select3(publishing, reading, view.refresh(&stats)).await {
+            Either3::First(result) => result,
+            Either3::Second(never) | Either3::Third(never) => match never {},
         }
     });
     view.finish(&stats);
-    drop(broker);
+    if let Some(broker) = broker {
+        // The broker has the last messages; its other clients are about to get them.
+        std::thread::sleep(LAST_DELIVERY);
+        drop(broker);
+    }
     match result {
         // After Ctrl-C a broker that is away is no failure.
         Err(Error::Unreachable(_)) if view.was_interrupted() => Ok(()),
         Err(error) => Err(error),
         Ok(()) if options.once && stats.accepted.get() == 0 && !view.was_interrupted() => {
-            Err(Error::NothingValid(options.p1.clone()))
+            Err(Error::NothingValid(about.into()))
         }
         Ok(()) => Ok(()),
     }
@@ -340,7 +363,7 @@ async fn given_up(view: &View, once: bool) -> Error {
         let unanswered = once && stopped.is_some_and(|at| limit(at, PATIENCE));
         let unreachable = once && limit(away, PATIENCE);
         if farewell || unanswered || unreachable {
-            return Error::Unreachable(view.unreachable());
+            return Error::Unreachable(view.unreachable(PATIENCE));
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct SimulatedPort {
     /// The meter's clock at start, and when that was.
     utc: i64,
     start: Instant,
+    /// When the next telegram begins, and when the line has the next bytes.
+    due: Instant,
     next: Instant,
     telegram: Vec<u8>,
     sent: usize,
@@ -51,6 +53,7 @@ impl SimulatedPort {
             requested: false,
             utc: utc_now_seconds() as i64,
             start: Instant::now(),
+            due: Instant::now(),
             next: Instant::now(),
             telegram: Vec::new(),
             sent: 0,
@@ -74,7 +77,7 @@ impl Port for SimulatedPort {
         }
         Timer::at(self.next).await;
         if self.sent == self.telegram.len() {
-            let elapsed = self.next.saturating_duration_since(self.start);
+            let elapsed = self.due.saturating_duration_since(self.start);
             let utc = self.utc + elapsed.as_secs() as i64;
             self.telegram = self.meter.telegram_at(utc);
             self.sent = 0;
@@ -90,9 +93,10 @@ impl Port for SimulatedPort {
         self.sent += count;
         self.next += self.transfer(count);
         if self.sent == self.telegram.len() {
-            let period = Duration::from_secs(self.meter.kind().period() as u64);
-            let sending = self.transfer(self.telegram.len());
-            self.next += period.checked_sub(sending).unwrap_or_default();
+            // Counted from its beginning: each burst's time is rounded, and a sum of those would
+            // begin a telegram before its second.
+            self.due += Duration::from_secs(self.meter.kind().period() as u64);
+            self.next = self.next.max(self.due);
         }
         Ok(count)
     }
@@ -106,7 +110,8 @@ impl Port for SimulatedPort {
             // The meter sends on whole seconds of its clock.
             let now = Instant::now();
             let second = Duration::from_secs((now - self.start).as_secs() + 1);
-            self.next = self.next.max(self.start + second);
+            self.due = self.due.max(self.start + second);
+            self.next = self.due;
         }
         if !asserted {
             self.telegram.clear();

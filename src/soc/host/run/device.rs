@@ -4,6 +4,7 @@ use core::{fmt, hash::Hasher};
 use std::{
     env, format, fs,
     hash::DefaultHasher,
+    io,
     path::{Path, PathBuf},
     process,
     string::String,
@@ -28,11 +29,11 @@ impl StateDir {
     /// # Errors
     /// The folder cannot be made.
     pub fn open(given: Option<&Path>) -> Result<Self, Error> {
-        let path = match given {
-            Some(path) => path.to_path_buf(),
-            None => env::temp_dir().join(format!("metertrekker-{}", process::id())),
+        let (path, made) = match given {
+            Some(path) => (path.to_path_buf(), fs::create_dir_all(path)),
+            None => make_temporary(),
         };
-        let made = fs::create_dir_all(&path).and_then(|()| fs::canonicalize(&path));
+        let made = made.and_then(|()| fs::canonicalize(&path));
         let path = made.map_err(|error| Error::StateDir(path, error))?;
         let mut hasher = DefaultHasher::new();
         hasher.write(path.as_os_str().as_encoded_bytes());
@@ -55,6 +56,11 @@ impl StateDir {
         self.path.join("flash.bin")
     }
 
+    /// The folder, when it is to go with the process.
+    pub fn temporary(&self) -> Option<PathBuf> {
+        self.temporary.then(|| self.path.clone())
+    }
+
     /// `Metertrekker-` and six hex digits that are this device's own, as the original names itself.
     pub fn device_name(&self) -> &str {
         &self.name
@@ -63,6 +69,19 @@ impl StateDir {
     /// A number that is this device's own.
     pub fn seed(&self) -> u32 {
         self.seed
+    }
+}
+
+/// A folder that was not there: one left behind by another process of the same id has its state.
+fn make_temporary() -> (PathBuf, io::Result<()>) {
+    let mut number = 0;
+    loop {
+        let name = format!("metertrekker-{}-{number}", process::id());
+        let path = env::temp_dir().join(name);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            made => return (path, made),
+        }
     }
 }
 

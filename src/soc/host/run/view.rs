@@ -40,6 +40,14 @@ const WARN: Style = AnsiColor::Yellow.on_default();
 /// How often the terminal is drawn anew.
 const REFRESH: Duration = Duration::from_millis(200);
 
+/// Columns for a value, and the space before it.
+const VALUE_WIDTH: usize = 16;
+
+/// With fewer rows of values than these, the lines above them may go.
+const FEW_ROWS: usize = 6;
+
+const NO_ANSWER: &str = "the broker does not answer";
+
 /// Without a terminal: how often a line says that telegrams are still waited for.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -59,15 +67,27 @@ struct State {
     /// The newest reading in a line.
     summary: String,
     telegrams: u32,
-    /// The newest payload of each topic; InfluxDB lines by measurement.
-    topics: BTreeMap<String, String>,
+    /// What stands above the table.
+    heading: Vec<String>,
+    /// The newest payload of each topic, those of the meter first; InfluxDB lines by measurement.
+    topics: BTreeMap<(Order, String), String>,
     lines: BTreeMap<String, String>,
     /// What has gone wrong last.
     trouble: String,
+    /// Why there is no broker, while there is none; and the same with what comes next.
     last_failure: String,
-    /// Lines of the table on the screen.
+    without_broker: String,
+    /// Lines of the table on the screen, and the window that it was drawn for.
     drawn: usize,
+    window: (usize, usize),
     dirty: bool,
+}
+
+/// Retained topics are the meter's and the status; what happens once comes last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Retained,
+    Passing,
 }
 
 impl View {
@@ -106,19 +126,23 @@ impl View {
     }
 
     /// Why the broker was not reached, in a sentence.
-    pub fn unreachable(&self) -> String {
+    pub fn unreachable(&self, waited: core::time::Duration) -> String {
         let failure = &self.state.borrow().last_failure;
-        if failure.is_empty() {
-            return "the broker has not acknowledged everything in time".to_string();
-        }
-        format!("the broker could not be reached in time: {failure}")
+        let reason = match (failure.as_str(), self.is_connected()) {
+            ("", true) => "the broker does not acknowledge what was published",
+            ("", false) => NO_ANSWER,
+            (failure, _) => failure,
+        };
+        format!("gave up after {} s: {reason}", waited.as_secs())
     }
 
-    /// A line that stays.
+    /// A line above the table.
     pub fn line(&self, text: fmt::Arguments<'_>) {
+        if !self.terminal {
+            return print(text);
+        }
         let mut state = self.state.borrow_mut();
-        state.erase();
-        print(text);
+        state.heading.push(text.to_string());
         state.dirty = true;
     }
 
@@ -139,8 +163,8 @@ impl View {
             let waiting = self.state.borrow().telegrams == 0;
             if self.terminal {
                 let mut state = self.state.borrow_mut();
-                if state.dirty || waiting {
-                    state.draw(self.start, stats);
+                if state.dirty || waiting || state.window != window() {
+                    state.draw(self.start, stats, "   Ctrl-C ends");
                 }
             } else if waiting && said.elapsed() >= PROGRESS {
                 said = Instant::now();
@@ -152,11 +176,11 @@ impl View {
 
     /// The last line.
     pub fn finish(&self, stats: &Stats) {
-        let mut state = self.state.borrow_mut();
         if self.terminal {
-            state.draw(self.start, stats);
+            self.state.borrow_mut().draw(self.start, stats, "");
+        } else {
+            print(format_args!("{}", counters(stats)));
         }
-        print(format_args!("{}", counters(stats)));
     }
 }
 
@@ -217,6 +241,7 @@ impl Monitor for View {
         self.connected.set(true);
         let mut state = self.state.borrow_mut();
         state.last_failure.clear();
+        state.without_broker.clear();
         state.trouble.clear();
         state.dirty = true;
         drop(state);
@@ -227,17 +252,20 @@ impl Monitor for View {
 
     fn disconnected<E: Error>(&self, failure: Failure<'_, E>, retry: Duration) {
         self.connected.set(false);
-        let text = failure_text(&failure);
-        self.state.borrow_mut().last_failure.clone_from(&text);
-        if self.once {
-            return self.warn(&text);
+        let failure = failure_text(&failure);
+        let mut text = failure.clone();
+        if !self.once {
+            let seconds = (retry.as_millis() + 500) / 1000;
+            text += &format!("; trying again in {seconds} s");
         }
-        let seconds = (retry.as_millis() + 500) / 1000;
-        self.warn(&format!("{text}; trying again in {seconds} s"));
+        self.warn(&text);
+        let mut state = self.state.borrow_mut();
+        state.last_failure = failure;
+        state.without_broker = text;
     }
 
-    fn published(&self, topic: &str, payload: &[u8], _: bool) {
-        let text = String::from_utf8_lossy(payload).into_owned();
+    fn published(&self, topic: &str, payload: &[u8], retained: bool) {
+        let text = harmless(&String::from_utf8_lossy(payload));
         if !self.terminal {
             return print(format_args!("{DIM}{topic}{DIM:#} {text}"));
         }
@@ -247,7 +275,11 @@ impl Monitor for View {
             let key = format!("{topic} {measurement}");
             state.lines.insert(key, format!("{topic} {text}"));
         } else {
-            state.topics.insert(topic.to_string(), text);
+            let order = match retained {
+                true => Order::Retained,
+                false => Order::Passing,
+            };
+            state.topics.insert((order, topic.to_string()), text);
         }
         state.dirty = true;
     }
@@ -265,17 +297,9 @@ impl Monitor for View {
 }
 
 impl State {
-    /// Takes the table off the screen.
-    fn erase(&mut self) {
-        if self.drawn > 0 {
-            let mut out = anstream::stderr().lock();
-            let _ = write!(out, "\x1b[{}A\x1b[J", self.drawn);
-            self.drawn = 0;
-        }
-    }
-
-    fn draw(&mut self, start: Instant, stats: &Stats) {
-        let (rows, columns) = window();
+    fn draw(&mut self, start: Instant, stats: &Stats, hint: &str) {
+        let size @ (rows, columns) = window();
+        let resized = self.drawn > 0 && size != self.window;
         let mut table = vec![];
         if self.telegrams == 0 {
             let dots = ".".repeat(start.elapsed().as_millis() as usize / 500 % 4);
@@ -287,12 +311,23 @@ impl State {
         } else {
             table.push((BOLD, self.summary.clone()));
         }
-        let width = self.topics.keys().map(String::len).max().unwrap_or(0);
-        for (topic, payload) in &self.topics {
+        let longest = self.topics.keys().map(|(_, topic)| topic.chars().count());
+        // A value is worth more than the beginning of its topic, which they all share.
+        let width = longest
+            .max()
+            .unwrap_or(0)
+            .min(columns.saturating_sub(VALUE_WIDTH));
+        for ((_, topic), payload) in &self.topics {
+            let topic = shortened(topic, width);
             table.push((Style::new(), format!("{topic:width$}  {payload}")));
         }
         // What does not fit the window would scroll the table away under itself.
-        let room = rows.saturating_sub(4 + self.lines.len() * 2).max(3);
+        let below = self.lines.len() + 3;
+        let with_heading = rows.saturating_sub(self.heading.len() + below);
+        let room = match with_heading {
+            0..FEW_ROWS => rows.saturating_sub(below).max(2),
+            rows => rows,
+        };
         if table.len() > room {
             let hidden = table.len() - room + 1;
             table.truncate(room - 1);
@@ -304,17 +339,78 @@ impl State {
         for line in self.lines.values() {
             table.push((DIM, line.clone()));
         }
-        table.push((WARN, self.trouble.clone()));
-        table.push((DIM, format!("{}   Ctrl-C ends", counters(stats))));
-        self.erase();
-        let mut out = anstream::stderr().lock();
-        for (style, text) in &table {
-            let fitting: String = text.chars().take(columns).collect();
-            let _ = writeln!(out, "{style}{fitting}{style:#}");
+        // Readings come and are dropped while the broker is away: that it is away is the news.
+        let trouble = match self.without_broker.as_str() {
+            "" => self.trouble.as_str(),
+            text => text,
+        };
+        let trouble = wrapped(trouble, columns);
+        table.truncate(rows.saturating_sub(trouble.len() + 2).max(1));
+        table.extend(trouble.iter().map(|row| (WARN, row.to_string())));
+        table.push((DIM, format!("{}{hint}", counters(stats))));
+
+        // In one piece, so that nothing flickers.
+        let mut out = String::new();
+        if resized {
+            // Where the old table's lines are now is anybody's guess.
+            out += "\x1b[2J\x1b[H";
+        } else if self.drawn > 0 {
+            out += &format!("\x1b[{}A\r", self.drawn);
         }
+        if resized || self.drawn == 0 {
+            for line in &self.heading {
+                out += &format!("{}\x1b[K\n", clipped(line, columns));
+            }
+        }
+        for (style, text) in &table {
+            out += &format!("{style}{}{style:#}\x1b[K\n", clipped(text, columns));
+        }
+        out += "\x1b[J";
+        let _ = anstream::stderr().lock().write_all(out.as_bytes());
         self.drawn = table.len();
+        self.window = size;
         self.dirty = false;
     }
+}
+
+/// The text without what a terminal would obey: a meter's message may hold any byte.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{FFFD}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+/// As much of the beginning as fits. Beyond the alphabets, a character may take two columns.
+fn clipped(text: &str, columns: usize) -> &str {
+    let mut taken = 0;
+    let too_far = text.char_indices().find(|(_, c)| {
+        taken += if *c < '\u{1100}' { 1 } else { 2 };
+        taken > columns
+    });
+    too_far.map_or(text, |(index, _)| &text[..index])
+}
+
+/// The text in as many rows as it needs, one at least.
+fn wrapped(text: &str, columns: usize) -> Vec<&str> {
+    let mut rows = vec![];
+    let mut rest = text;
+    loop {
+        let row = clipped(rest, columns.max(2));
+        rows.push(row);
+        rest = &rest[row.len()..];
+        if rest.is_empty() {
+            return rows;
+        }
+    }
+}
+
+/// As much of the end as fits.
+fn shortened(topic: &str, width: usize) -> String {
+    let count = topic.chars().count();
+    if count <= width {
+        return topic.to_string();
+    }
+    let rest = topic.chars().skip(count + 1 - width.max(1));
+    core::iter::once('…').chain(rest).collect()
 }
 
 /// A terminal that went away is no reason to stop.
@@ -389,13 +485,15 @@ fn failure_text<E: Error>(failure: &Failure<'_, E>) -> String {
         Failure::Name(error) => format!("the broker's name does not resolve: {error}"),
         Failure::Connect(error) => format!("no connection to the broker: {error}"),
         Failure::Transport(error) => format!("the connection to the broker broke: {error}"),
-        Failure::Timeout => "the broker does not answer".to_string(),
+        Failure::Timeout => NO_ANSWER.to_string(),
         Failure::Closed => "the broker closed the connection".to_string(),
         Failure::Refused(
             minimq::ReasonCode::BadUsernameOrPassword | minimq::ReasonCode::NotAuthorized,
         ) => "the broker refuses the user or password (mqtt_user, mqtt_password)".to_string(),
         Failure::Refused(reason) => format!("the broker refuses: {reason:?}"),
-        Failure::Protocol => "the broker does not speak MQTT 5".to_string(),
+        Failure::Protocol => {
+            "the broker does not speak MQTT 5, as mosquitto does from 1.6 on".to_string()
+        }
         Failure::Settings => "the settings are too long for the MQTT session".to_string(),
     }
 }

@@ -1,0 +1,9 @@
+//! The program as its users meet it: what it prints, what it answers to mistakes, how it ends.
+
+mod decode;
+mod mistakes;
+mod running;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+mod terminal;

@@ -49,7 +49,7 @@ use view::View;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Where telegrams come from: a serial device, a file, - for stdin, tcp://HOST:PORT, or
-    /// sim:[KIND], the built-in meter
+    /// sim:KIND, the built-in meter (sim: for the usual one)
     #[arg(long, default_value = "sim:", value_name = "SOURCE")]
     pub p1: String,
 

@@ -284,6 +284,10 @@ impl Monitor for View {
         state.dirty = true;
     }
 
+    fn rejected(&self, reason: minimq::ReasonCode) {
+        self.warn(&format!("the broker rejects a message: {reason:?}"));
+    }
+
     fn dropped(&self, what: Drop) {
         self.warn(match what {
             Drop::Superseded => "a reading was dropped: a newer one came before it was published",
@@ -432,6 +436,8 @@ fn counters(stats: &Stats) -> String {
         (stats.timeouts.get(), "timeouts"),
         (stats.published.get(), "published"),
         (stats.dropped(), "dropped"),
+        (stats.rejected.get(), "rejected by the broker"),
+        (stats.noise.get(), "bytes of noise"),
         (stats.connections.get().saturating_sub(1), "reconnections"),
         (stats.storage_errors.get(), "values not kept"),
     ] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What cargo reads of a package before it runs the build script.
-const PACKAGE: [&str; 8] = [
+const PACKAGE: [&str; 9] = [
     "Cargo.toml",
     "Cargo.lock",
     "build.rs",
@@ -14,6 +14,7 @@ const PACKAGE: [&str; 8] = [
     "metrics.toml",
     "src",
     "benches",
+    "tests",
     "xtask",
 ];
 

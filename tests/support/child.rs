@@ -1,9 +1,9 @@
 //! A child process whose output is collected line by line, and which never outlives its owner.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +25,7 @@ pub struct Running {
     name: String,
     child: Child,
     output: Arc<Output>,
+    collectors: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -37,9 +38,12 @@ impl Running {
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
         let output = Arc::new(Output::default());
-        collect(child.stdout.take(), &output);
-        collect(child.stderr.take(), &output);
+        let collectors = [
+            collect(child.stdout.take(), &output),
+            collect(child.stderr.take(), &output),
+        ];
         Running {
+            collectors: collectors.into_iter().flatten().collect(),
             name: name.to_owned(),
             child,
             output,
@@ -95,6 +99,31 @@ impl Running {
         });
     }
 
+    /// Waits until the program ends by itself; panics after [`PATIENCE`].
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                // The collecting threads end with the pipes.
+                for collector in self.collectors.drain(..) {
+                    let _ = collector.join();
+                }
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} did not end within {PATIENCE:?}",
+                self.name
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether the program still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -139,10 +168,13 @@ impl Drop for Running {
     }
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>, output: &Arc<Output>) {
-    let Some(pipe) = pipe else { return };
+fn collect(
+    pipe: Option<impl Read + Send + 'static>,
+    output: &Arc<Output>,
+) -> Option<JoinHandle<()>> {
+    let pipe = pipe?;
     let output = Arc::clone(output);
-    thread::spawn(move || {
+    Some(thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line)
                 .trim_end_matches('\r')
@@ -154,5 +186,5 @@ fn collect(pipe: Option<impl Read + Send + 'static>, output: &Arc<Output>) {
                 .push(line);
             output.grown.notify_all();
         }
-    });
+    }))
 }

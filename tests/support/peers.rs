@@ -27,7 +27,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Where a program is, on PATH or where Debian keeps daemons.
-fn find(program: &str, install: &str) -> Option<PathBuf> {
+pub fn find(program: &str, install: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path)
         .chain(["/usr/local/sbin".into(), "/usr/sbin".into()])
@@ -39,7 +39,8 @@ fn find(program: &str, install: &str) -> Option<PathBuf> {
     found
 }
 
-fn missing(program: &str, install: &str) {
+/// Tells that the test did not run, for want of a program; under CI that is a failure.
+pub fn missing(program: &str, install: &str) {
     let why = format!("{program} is not installed: {install}");
     assert!(env::var("CI").as_deref() != Ok("true"), "{why}");
     let test = thread::current().name().unwrap_or("test").to_owned();

@@ -74,6 +74,11 @@ fn ccompare_interrupts_come_and_change_no_register() {
 }
 
 #[test]
+fn a_handler_may_spoil_its_context_and_the_shift_register() {
+    all_ok("spoil", 2);
+}
+
+#[test]
 fn critical_sections_nest() {
     all_ok("nested", 5);
 }

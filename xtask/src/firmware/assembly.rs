@@ -24,6 +24,7 @@ impl fmt::Display for Problem {
 pub fn prepare(text: &str) -> Result<String, Problem> {
     let lines = in_gnu_dialect(reorder(text)?);
     let lines = without_unused_literals(call_directly(lines));
+    let lines = move_stack_at_once(lines);
     let mut out = String::with_capacity(text.len());
     for line in lines {
         out.push_str(line.text());
@@ -172,12 +173,7 @@ fn call_directly(mut lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
             lines[at + 1 + call] = written;
         }
     }
-    let mut number = 0;
-    lines.retain(|_| {
-        number += 1;
-        !dropped.contains(&(number - 1))
-    });
-    lines
+    without(lines, &dropped)
 }
 
 /// `l32r a8, .LCPI3_0`: the register and the literal's label.
@@ -295,6 +291,103 @@ fn mentioned_labels(lines: &[Line<'_>]) -> HashSet<String> {
         );
     }
     labels
+}
+
+/// LLVM moves the stack pointer in two steps, by way of a8. One will do where a8 is not looked at afterwards.
+fn move_stack_at_once(mut lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    let mut dropped = HashSet::new();
+    for at in 0..lines.len() {
+        let Some(step) = stack_step(lines[at].text()) else {
+            continue;
+        };
+        let Some(second) = next_instruction(&lines[at + 1..]) else {
+            continue;
+        };
+        let second = at + 1 + second;
+        let copies = matches!(
+            statement(lines[second].text()),
+            Statement::Instruction { mnemonic: "or", operands } if words(operands).eq(["a1", "a8", "a8"])
+        );
+        if copies && is_dead("a8", &lines[second + 1..]) {
+            lines[at] = Line::Written(format!("\taddi\ta1, a1, {step}"));
+            dropped.insert(second);
+        }
+    }
+    without(lines, &dropped)
+}
+
+/// `addi a8, a1, -32`: by how much.
+fn stack_step(line: &str) -> Option<String> {
+    let Statement::Instruction {
+        mnemonic: "addi",
+        operands,
+    } = statement(line)
+    else {
+        return None;
+    };
+    match words(operands).collect::<Vec<_>>()[..] {
+        ["a8", "a1", step] => Some(step.to_owned()),
+        _ => None,
+    }
+}
+
+/// Where the next instruction is, if nothing but the debugger's lines stand before it.
+fn next_instruction(lines: &[Line<'_>]) -> Option<usize> {
+    for (at, line) in lines.iter().enumerate() {
+        match statement(line.text()) {
+            Statement::Nothing | Statement::Directive { name: ".loc", .. } => {}
+            Statement::Instruction { .. } => return Some(at),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Instructions that write their first operand and only read the others.
+const WRITERS: &[&str] = &[
+    "add", "addi", "addmi", "addx2", "addx4", "addx8", "and", "extui", "l16si", "l16ui", "l32i",
+    "l32r", "l8ui", "movi", "mull", "neg", "or", "sll", "slli", "sra", "srai", "src", "srl",
+    "srli", "sub", "subx2", "subx4", "subx8", "xor",
+];
+
+/// Whether the straight line of code that follows gives the register another value, or leaves it to others, before it reads it.
+fn is_dead(register: &str, lines: &[Line<'_>]) -> bool {
+    for line in lines {
+        match statement(line.text()) {
+            Statement::Nothing | Statement::Directive { name: ".loc", .. } => {}
+            // A mark, or the head of a loop: what comes in there matters to those who jump. Those who fall in go on.
+            Statement::Label(_) => {}
+            Statement::Directive { .. } | Statement::Literal { .. } => return false,
+            Statement::Instruction { mnemonic, operands } => {
+                let mut operands = words(operands);
+                let first = operands.next();
+                if operands.any(|operand| operand == register) {
+                    return false;
+                }
+                let writes = WRITERS.contains(&mnemonic);
+                if first == Some(register) {
+                    return writes;
+                }
+                match mnemonic {
+                    // The ABI passes nothing in it, either way, and keeps nothing in it.
+                    "ret" | "call0" | "callx0" => return given_to_callee(register),
+                    _ if !falls_through(mnemonic) => return false,
+                    _ => {}
+                }
+            }
+        }
+    }
+    false
+}
+
+/// The lines whose numbers are not in `dropped`.
+fn without<'a>(mut lines: Vec<Line<'a>>, dropped: &HashSet<usize>) -> Vec<Line<'a>> {
+    let mut number = 0;
+    lines.retain(|_| {
+        number += 1;
+        !dropped.contains(&(number - 1))
+    });
+    lines
 }
 
 fn without_unused_literals(mut lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
@@ -473,6 +566,55 @@ mod tests {
                 ".literal .LCPI0_0, {value}\n.type f,@function\nl32r a8, .LCPI0_0\ncallx0 a8\n"
             );
             assert_eq!(prepared(&text).last().unwrap(), "callx0 a8", "{value}");
+        }
+    }
+
+    #[test]
+    fn the_stack_pointer_moves_at_once() {
+        let text =
+            "addi a8, a1, -16\n.loc 1 2 3\nor a1, a8, a8\ns32i a0, a1, 0\nl32i a8, a2, 0\nret\n";
+        assert_eq!(
+            body(text),
+            [
+                "addi a1, a1, -16",
+                ".loc 1 2 3",
+                "s32i a0, a1, 0",
+                "l32i a8, a2, 0",
+                "ret"
+            ]
+        );
+        assert_eq!(
+            body("addi a8, a1, 16\nor a1, a8, a8\nret\n"),
+            ["addi a1, a1, 16", "ret"]
+        );
+    }
+
+    #[test]
+    fn a_step_stays_where_its_register_may_be_read() {
+        for after in [
+            "add a2, a8, a3\nret\n",
+            "s32i a8, a1, 0\nret\n",
+            "addi a8, a8, 4\nret\n",
+            "moveqz a8, a2, a3\nret\n", // keeps the old value if a3 is not 0
+            "beqz a2, .LBB0_1\nret\n",  // perhaps there
+            "callx0 a8\nret\n",
+            ".section .text.other\nret\n",
+        ] {
+            let text = format!("addi a8, a1, -16\nor a1, a8, a8\n{after}");
+            assert_eq!(body(&text)[1], "or a1, a8, a8", "{after}");
+        }
+    }
+
+    #[test]
+    fn other_steps_and_copies_stay() {
+        for text in [
+            "addi a8, a2, -16\nor a1, a8, a8\nret\n",
+            "addi a8, a1, -16\nor a2, a8, a8\nret\n",
+            "addi a8, a1, -16\nor a1, a8, a9\nret\n",
+            "addi a8, a1, -16\n.LBB0_1:\nor a1, a8, a8\nret\n", // somebody comes in with another a8
+        ] {
+            let expected: Vec<&str> = text.lines().collect();
+            assert_eq!(body(text), expected);
         }
     }
 }

@@ -17,7 +17,7 @@ pub const LINKER: &str = "xtensa-lx106-elf-gcc";
 /// Links as rustc's arguments say, with text in the place of what holds bitcode.
 pub fn run(args: &[OsString]) -> Result<(), String> {
     let mut linker = Command::new(LINKER);
-    linker.arg("-fno-lto");
+    linker.args(["-fno-lto", "-Wl,--size-opt"]);
     let output = output(args)?;
     for arg in translate(args, output)? {
         match arg {
@@ -98,7 +98,7 @@ fn assemble(text: &Path, output: &Path) -> Result<PathBuf, String> {
     // What it complains about, it names by file and line itself.
     shell::run(
         Command::new(ASSEMBLER)
-            .args(["--longcalls", "-o"])
+            .args(["--longcalls", "--no-target-align", "-o"])
             .arg(&object)
             .arg(&ready),
     )?;

@@ -41,6 +41,8 @@ fn lay_out() -> Result<(), String> {
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return Ok(());
     }
+    // Part of the link step.
+    println!("cargo::rerun-if-changed=xtask/src/firmware");
     let variable = "METERTREKKER_BOARD";
     println!("cargo::rerun-if-env-changed={variable}");
     let name = env::var(variable)

@@ -34,9 +34,8 @@ struct Region {
 /// Reads a board's text; the error names the file, and the line as far as TOML knows it.
 pub fn read(file: &str, text: &str) -> Result<Board, String> {
     toml::from_str(text).map_err(|error: toml::de::Error| {
-        let line = error
-            .span()
-            .map_or(1, |span| text[..span.start].lines().count().max(1));
+        let start = error.span().map_or(0, |span| span.start);
+        let line = 1 + text[..start].matches('\n').count();
         format!("{file}:{line}: {}", error.message())
     })
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::env;
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use metertrekker::reading::{Reading, Skip};
 use metertrekker::receiver::{CrcPolicy, Proof, Receiver, Refusal};
 use support::child::Running;
-use support::peers::{find, missing};
+use support::peers::{did_not_run, find};
 use tempfile::TempDir;
 
 const QEMU: &str = "qemu-system-xtensa";
@@ -25,7 +26,9 @@ fn qemu(image: &str) -> Option<Command> {
         .with_file_name("firmware")
         .join(image);
     if !path.is_file() {
-        missing(image, "`cargo xtask test lx106` builds it");
+        did_not_run(&format!(
+            "{image} is not built: `cargo xtask test lx106` builds it"
+        ));
         return None;
     }
     let mut command = Command::new(qemu);
@@ -212,20 +215,17 @@ fn fixture(path: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// All fixtures of a folder, one after the other.
-fn fixtures(folder: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(folder);
-    let mut names: Vec<PathBuf> = fs::read_dir(&path)
-        .expect("fixtures")
-        .map(|file| file.expect("a fixture").path())
+/// All telegrams of a folder, one after the other.
+fn telegrams(folder: &Path) -> Vec<u8> {
+    let mut names: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|file| file.expect("a file").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "p1"))
         .collect();
     names.sort();
     names
         .iter()
-        .flat_map(|path| fs::read(path).expect("a fixture"))
+        .flat_map(|path| fs::read(path).expect("a telegram"))
         .collect()
 }
 
@@ -234,11 +234,28 @@ fn telegrams_at_full_speed_are_judged_as_on_this_machine() {
     let Some(mut board) = Board::start() else {
         return;
     };
-    let mut bytes = fixtures("meters");
-    bytes.extend(fixtures("broken"));
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut bytes = telegrams(&fixtures.join("meters"));
+    bytes.extend(telegrams(&fixtures.join("broken")));
     bytes.extend(fixture("meters/esmr50.p1"));
     let expected = verdicts_here(&bytes);
     assert!(expected.len() > 100, "{} verdicts", expected.len());
+    board.send(&bytes);
+    assert_eq!(board.verdicts(expected.len()), expected);
+}
+
+#[test]
+fn the_corpus_is_judged_as_on_this_machine() {
+    let Some(folder) = env::var_os("P1_CORPUS") else {
+        did_not_run("P1_CORPUS is not set: it names the folder with the corpus of real telegrams");
+        return;
+    };
+    let Some(mut board) = Board::start() else {
+        return;
+    };
+    let bytes = telegrams(Path::new(&folder));
+    let expected = verdicts_here(&bytes);
+    assert!(expected.len() > 50, "{} verdicts", expected.len());
     board.send(&bytes);
     assert_eq!(board.verdicts(expected.len()), expected);
 }

@@ -12,6 +12,8 @@ fn main() {
     println!("cargo::rerun-if-changed=../../build/board.rs");
     println!("cargo::rerun-if-changed=../../boards/qemu.toml");
     println!("cargo::rerun-if-changed=hal.x");
+    // Part of the link step.
+    println!("cargo::rerun-if-changed=../../xtask/src/firmware");
     assemble::archive("lx106_tests_asm", &["asm/registers.S"]);
     if let Err(problem) = lay_out() {
         println!("cargo::error={problem}");

@@ -39,9 +39,12 @@ pub fn find(program: &str, install: &str) -> Option<PathBuf> {
     found
 }
 
-/// Tells that the test did not run, for want of a program; under CI that is a failure.
-pub fn missing(program: &str, install: &str) {
-    let why = format!("{program} is not installed: {install}");
+fn missing(program: &str, install: &str) {
+    did_not_run(&format!("{program} is not installed: {install}"));
+}
+
+/// Tells why the test did not run; under CI that is a failure.
+pub fn did_not_run(why: &str) {
     assert!(env::var("CI").as_deref() != Ok("true"), "{why}");
     let test = thread::current().name().unwrap_or("test").to_owned();
     // In one piece, since other tests write at the same time.

@@ -5,14 +5,8 @@ unsafe extern "C" {
 }
 
 const EXIT: u32 = 1;
-const READ: u32 = 3;
 const WRITE: u32 = 4;
-const SELECT: u32 = 29;
-/// Of `SELECT`: can it be read?
-const FOR_READING: usize = 1;
 
-/// The emulator's standard input.
-pub const STDIN: u32 = 0;
 /// The emulator's standard output.
 pub const STDOUT: u32 = 1;
 
@@ -30,31 +24,4 @@ pub fn exit(status: u8) -> ! {
 pub fn write(file: u32, bytes: &[u8]) -> isize {
     // SAFETY: the emulator reads these bytes and no other.
     unsafe { xtensa_lx_simcall(WRITE, file as usize, bytes.as_ptr() as usize, bytes.len()) }
-}
-
-/// Reads from a file of the emulator's, waiting for it as the emulator does; 0 at its end, negative when it fails.
-pub fn read(file: u32, bytes: &mut [u8]) -> isize {
-    // SAFETY: the emulator writes these bytes and no other.
-    unsafe {
-        xtensa_lx_simcall(
-            READ,
-            file as usize,
-            bytes.as_mut_ptr() as usize,
-            bytes.len(),
-        )
-    }
-}
-
-/// Whether [`read`] would return at once.
-pub fn readable(file: u32) -> bool {
-    let no_time = [0u32; 2];
-    // SAFETY: the emulator reads the two words of the time-out.
-    unsafe {
-        xtensa_lx_simcall(
-            SELECT,
-            file as usize,
-            FOR_READING,
-            no_time.as_ptr() as usize,
-        ) > 0
-    }
 }

@@ -49,6 +49,8 @@ pub fn find() -> Result<Toolchain, String> {
 fn candidates() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     let mut add = |folder: PathBuf| {
+        // /bin is /usr/bin on most machines.
+        let folder = folder.canonicalize().unwrap_or(folder);
         if folder.join("rustc").is_file() && !folders.contains(&folder) {
             folders.push(folder);
         }

@@ -11,6 +11,7 @@ const WRITE: u32 = 4;
 pub const STDOUT: u32 = 1;
 
 /// Ends the emulator.
+#[inline]
 pub fn exit(status: u8) -> ! {
     // SAFETY: takes no address.
     unsafe { xtensa_lx_simcall(EXIT, usize::from(status), 0, 0) };
@@ -21,6 +22,7 @@ pub fn exit(status: u8) -> ! {
 }
 
 /// Writes to a file of the emulator's; returns how many bytes, negative when it fails.
+#[inline]
 pub fn write(file: u32, bytes: &[u8]) -> isize {
     // SAFETY: the emulator reads these bytes and no other.
     unsafe { xtensa_lx_simcall(WRITE, file as usize, bytes.as_ptr() as usize, bytes.len()) }

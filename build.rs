@@ -1,5 +1,8 @@
-//! Compiles `metrics.toml` to `$OUT_DIR/metrics.rs`; the work is done by the pure functions in `build/`.
+//! Compiles `metrics.toml` to `$OUT_DIR/metrics.rs` and lays an image out for its board; the work is done by the pure
+//! functions in `build/`.
 
+#[path = "build/board.rs"]
+mod board;
 #[path = "build/metrics.rs"]
 mod metrics;
 #[path = "build/problem.rs"]
@@ -12,7 +15,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=metrics.toml");
-    if let Err(lines) = run() {
+    let result = run().and_then(|()| lay_out().map_err(|problem| vec![problem]));
+    if let Err(lines) = result {
         // One directive per line: Cargo would print the rest of a longer message elsewhere.
         for line in lines {
             println!("cargo::error={line}");
@@ -28,4 +32,29 @@ fn run() -> Result<(), Vec<String>> {
     let out = env::var_os("OUT_DIR").ok_or_else(|| vec!["OUT_DIR is not set".to_string()])?;
     let path = PathBuf::from(out).join("metrics.rs");
     fs::write(&path, code).map_err(|error| vec![format!("{}: {error}", path.display())])
+}
+
+/// The linker's view of the board that `METERTREKKER_BOARD` names, and its SoC as a `cfg`. A program for a PC needs neither.
+fn lay_out() -> Result<(), String> {
+    println!("cargo::rerun-if-changed=boards");
+    println!("cargo::rustc-check-cfg=cfg(soc, values(\"qemu\"))");
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+        return Ok(());
+    }
+    // Part of the link step.
+    println!("cargo::rerun-if-changed=xtask/src/firmware");
+    let variable = "METERTREKKER_BOARD";
+    println!("cargo::rerun-if-env-changed={variable}");
+    let name = env::var(variable)
+        .map_err(|_| format!("{variable} names no board: build with `cargo xtask firmware`"))?;
+    let file = format!("boards/{name}.toml");
+    let text = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+    let board = board::read(&file, &text)?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    fs::write(out.join("board.x"), board.linker_script())
+        .map_err(|error| format!("board.x: {error}"))?;
+    println!("cargo::rustc-cfg=soc=\"{}\"", board.soc);
+    println!("cargo::rustc-link-search={}", out.display());
+    println!("cargo::rustc-link-arg-bins=-Tlink.x");
+    Ok(())
 }

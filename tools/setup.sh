@@ -2,7 +2,8 @@
 # Installs what a command of this project needs on Debian. Sourced by ./run and ./test:
 #
 #   setup run    a Rust toolchain and a linker
-#   setup test   also rustfmt, clippy, a C++ compiler, and the programs that the tests talk to
+#   setup qemu   also what builds images for the lx106 and runs them
+#   setup test   all that, rustfmt, clippy, a C++ compiler, and the programs that the tests talk to
 
 readonly RUST_MIN=1.88
 readonly GO_MIN=1.26
@@ -47,6 +48,17 @@ rust_packages() {
     echo "$2"
 }
 
+# Prints the packages that this machine lacks for images of the lx106. Debian's compiler with its sources is asked for even
+# where rustup has one: whether that one will do is more than a look at PATH can tell.
+lx106_packages() {
+    if [ ! -x /usr/bin/rustc ] || [ ! -x /usr/bin/cargo ] || [ ! -d /usr/lib/rustlib/src/rust/library ]; then
+        rust_packages "cargo rustc rust-src" "cargo-web rustc-web rust-web-src"
+    fi
+    have xtensa-lx106-elf-gcc || echo gcc-xtensa-lx106
+    have xtensa-lx106-elf-as || echo binutils-xtensa-lx106
+    have qemu-system-xtensa || echo qemu-system-misc
+}
+
 # Prints the packages that this machine lacks for command $1.
 missing_packages() {
     if ! rust_ok "" && ! rust_ok /usr/bin/; then
@@ -54,6 +66,7 @@ missing_packages() {
     fi
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     have cc || echo gcc libc6-dev
+    [ "$1" = run ] || lx106_packages
     [ "$1" = test ] || return 0
     if ! have rustup && ! lint_ok; then
         rust_packages "rustfmt rust-clippy" "rustfmt-web rust-web-clippy"

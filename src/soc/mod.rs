@@ -1,3 +1,7 @@
 //! What differs between machines: the only unsafe code and the only `cfg` on a machine.
 #[cfg(not(target_os = "none"))]
 pub mod host;
+#[cfg(target_os = "none")]
+pub mod lx106;
+#[cfg(soc = "qemu")]
+pub mod qemu;

@@ -6,11 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// What cargo reads of a package before it runs the build script.
-const PACKAGE: [&str; 9] = [
+const PACKAGE: [&str; 11] = [
     "Cargo.toml",
     "Cargo.lock",
     "build.rs",
+    "boards",
     "build",
+    "crates",
     "metrics.toml",
     "src",
     "benches",

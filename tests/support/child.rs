@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +25,7 @@ pub struct Running {
     name: String,
     child: Child,
     output: Arc<Output>,
+    collectors: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -41,9 +42,12 @@ impl Running {
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
         let output = Arc::new(Output::default());
-        collect(child.stdout.take(), &output);
-        collect(child.stderr.take(), &output);
+        let collectors = [
+            collect(child.stdout.take(), &output),
+            collect(child.stderr.take(), &output),
+        ];
         Running {
+            collectors: collectors.into_iter().flatten().collect(),
             name: name.to_owned(),
             child,
             output,
@@ -99,6 +103,31 @@ impl Running {
         });
     }
 
+    /// Waits until the program ends by itself; panics after [`PATIENCE`].
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                // The collecting threads end with the pipes.
+                for collector in self.collectors.drain(..) {
+                    let _ = collector.join();
+                }
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} did not end within {PATIENCE:?}",
+                self.name
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether the program still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -130,24 +159,6 @@ impl Running {
         }
     }
 
-    /// Waits until the program ends by itself; one that does not is a failure.
-    pub fn wait_for_end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                // The collecting threads may still hold its last words.
-                thread::sleep(Duration::from_millis(100));
-                return status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{} did not end within {PATIENCE:?}",
-                self.name
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
     /// Ends the program without asking (SIGKILL): a power failure.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -166,10 +177,13 @@ impl Drop for Running {
     }
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>, output: &Arc<Output>) {
-    let Some(pipe) = pipe else { return };
+fn collect(
+    pipe: Option<impl Read + Send + 'static>,
+    output: &Arc<Output>,
+) -> Option<JoinHandle<()>> {
+    let pipe = pipe?;
     let output = Arc::clone(output);
-    thread::spawn(move || {
+    Some(thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line)
                 .trim_end_matches('\r')
@@ -181,5 +195,5 @@ fn collect(pipe: Option<impl Read + Send + 'static>, output: &Arc<Output>) {
                 .push(line);
             output.grown.notify_all();
         }
-    });
+    }))
 }

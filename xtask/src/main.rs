@@ -1,10 +1,12 @@
 //! The project's chores: `cargo xtask --help`.
 
+mod firmware;
 mod fuzz;
 mod shell;
 mod tiers;
 mod tools;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -22,14 +24,24 @@ enum Chore {
     Test(tiers::Args),
     /// Fuzz one target, or every target in turn
     Fuzz(fuzz::Args),
+    /// Build a board's image for the lx106 into target/firmware
+    Firmware(firmware::Args),
     /// Fetch and build the tools that the tests need and Debian does not have
     Tools,
+    /// What rustc runs as its linker for the lx106
+    #[command(name = firmware::link::MODE, hide = true, disable_help_flag = true)]
+    Link {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Test(args) => tiers::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Firmware(args) => firmware::run(&args),
+        Chore::Link { args } => firmware::link::run(&args),
         Chore::Tools => tools::ensure_telegraf().map(|path| println!("{}", path.display())),
     };
     match result {

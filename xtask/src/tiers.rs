@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::{fuzz, shell, tools};
+use crate::{firmware, fuzz, shell, tools};
 
 /// One step of a tier.
 enum Step {
@@ -18,6 +18,10 @@ enum Step {
     NeedsEnv(&'static str, &'static str),
     /// Telegraf must be there.
     NeedsTelegraf,
+    /// The lx106's compiler, cross tools and emulator must be there.
+    NeedsLx106,
+    /// Every image that the tests run on the lx106.
+    Lx106Images,
     /// Every fuzz target for so many seconds.
     Fuzz(u32),
 }
@@ -70,6 +74,16 @@ const TIERS: &[Tier] = &[
         steps: &[
             Step::NeedsTelegraf,
             Step::Cargo(&["test", "--release", "--test", "chain", "--test", "peers"]),
+        ],
+    },
+    Tier {
+        name: "lx106",
+        about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, telegrams through the UART",
+        test_files: &["lx106"],
+        steps: &[
+            Step::NeedsLx106,
+            Step::Lx106Images,
+            Step::Cargo(&["test", "--test", "lx106"]),
         ],
     },
     Tier {
@@ -190,6 +204,13 @@ fn run_step(step: &Step) -> Outcome {
                 Err(why) => Outcome::NotRun(why),
             };
         }
+        Step::NeedsLx106 => {
+            return match firmware::ready() {
+                Ok(()) => Outcome::Passed,
+                Err(why) => Outcome::NotRun(why),
+            };
+        }
+        Step::Lx106Images => firmware::build_for_tests(),
         Step::Fuzz(seconds) => fuzz::run_all(*seconds),
     };
     match result {

@@ -1,0 +1,305 @@
+//! The chip's instruction set, emulated: images that try the core, and the board's image on telegrams through the UART.
+
+mod support;
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use metertrekker::reading::{Reading, Skip};
+use metertrekker::receiver::{CrcPolicy, Proof, Receiver, Refusal};
+use support::child::Running;
+use support::peers::{did_not_run, find};
+use tempfile::TempDir;
+
+const QEMU: &str = "qemu-system-xtensa";
+
+/// QEMU with an image that `cargo xtask test lx106` has built; `None` when one of the two is missing.
+fn qemu(image: &str) -> Option<Command> {
+    let qemu = find(QEMU, "`./test` installs it")?;
+    let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .with_file_name("firmware")
+        .join(image);
+    if !path.is_file() {
+        did_not_run(&format!(
+            "{image} is not built: `cargo xtask test lx106` builds it"
+        ));
+        return None;
+    }
+    let mut command = Command::new(qemu);
+    command
+        .args(["-M", "lx60-nommu", "-cpu", "lx106"])
+        .args(["-semihosting", "-display", "none", "-monitor", "none"])
+        .args(["-nic", "none", "-kernel"])
+        .arg(path);
+    Some(command)
+}
+
+/// What an image of `crates/lx106-tests` printed, and the status with which it ended.
+struct Output {
+    lines: Vec<String>,
+    status: Option<i32>,
+}
+
+/// Runs an image of `crates/lx106-tests` to its end.
+fn run(image: &str) -> Option<Output> {
+    let mut command = qemu(&format!("self-tests/{image}.elf"))?;
+    // By instructions, not by the PC's clock: the images set alarms a few instructions ahead.
+    command.args(["-serial", "none", "-icount", "shift=5"]);
+    let mut running = Running::start(image, &mut command);
+    let status = running.wait_for_end();
+    Some(Output {
+        lines: running.lines(),
+        status: status.code(),
+    })
+}
+
+/// An image that judges itself: it must say `ok` so many times, nothing else, and end well.
+fn all_ok(image: &str, checks: usize) {
+    let Some(output) = run(image) else { return };
+    let lines = output.lines;
+    assert!(
+        lines.iter().all(|line| line.starts_with("ok ")),
+        "{lines:#?}"
+    );
+    assert_eq!(lines.len(), checks, "{lines:#?}");
+    assert_eq!(output.status, Some(0));
+}
+
+#[test]
+fn ccompare_interrupts_come_and_change_no_register() {
+    all_ok("timer", 5);
+}
+
+#[test]
+fn a_handler_may_spoil_its_context_and_the_shift_register() {
+    all_ok("spoil", 2);
+}
+
+#[test]
+fn critical_sections_nest() {
+    all_ok("nested", 5);
+}
+
+#[test]
+fn an_exception_handler_gets_cause_and_registers() {
+    all_ok("handled", 3);
+}
+
+#[test]
+fn esp8266_hal_links_and_drives_its_registers() {
+    all_ok("hal", 2);
+}
+
+/// The place that an image named before it went wrong: `function 40210123`.
+fn named_place(lines: &[String]) -> u32 {
+    let digits = lines[0].strip_prefix("function ").expect("a place");
+    u32::from_str_radix(digits, 16).expect("an address")
+}
+
+/// Checks the report of an illegal instruction with known registers.
+fn illegal_at_known_place(output: &Output) {
+    let lines = &output.lines;
+    assert_eq!(output.status, Some(3), "{lines:#?}");
+    assert_eq!(lines.len(), 6, "{lines:#?}");
+    // Two loads of three bytes stand before it.
+    let expected = format!(
+        "Fault: illegal instruction (cause 0) at pc {:08x}, ps ",
+        named_place(lines) + 6
+    );
+    assert!(lines[1].starts_with(&expected), "{lines:#?}");
+    assert!(lines[2].starts_with("a0  "), "{lines:#?}");
+    assert!(lines[3].starts_with("a4  44444444  a5  "), "{lines:#?}");
+    assert!(lines[5].ends_with("  a15 fffffabc"), "{lines:#?}");
+}
+
+#[test]
+fn an_illegal_instruction_is_reported_with_place_and_registers() {
+    let Some(output) = run("illegal") else { return };
+    illegal_at_known_place(&output);
+}
+
+#[test]
+fn a_fault_in_an_interrupt_handler_is_reported_like_any_other() {
+    let Some(output) = run("within") else { return };
+    illegal_at_known_place(&output);
+}
+
+#[test]
+fn a_fault_without_a_stack_is_reported() {
+    let Some(output) = run("double") else { return };
+    let lines = output.lines;
+    assert_eq!(output.status, Some(3), "{lines:#?}");
+    let start =
+        "Fault while an exception was being taken: load or store to nowhere (cause 15) at pc 4010";
+    assert!(lines[0].starts_with(start), "{lines:#?}");
+    // Just below the address 16 that was its stack pointer.
+    assert!(lines[1].contains("  a1  ffffff50  "), "{lines:#?}");
+}
+
+/// The board's image with a line to its UART.
+struct Board {
+    running: Running,
+    line: UnixStream,
+    _folder: TempDir,
+}
+
+impl Board {
+    fn start() -> Option<Self> {
+        let mut command = qemu("qemu.elf")?;
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("p1");
+        command
+            .arg("-serial")
+            .arg(format!("unix:{},server=on,wait=off", socket.display()));
+        let mut running = Running::start("QEMU", &mut command);
+        running.wait_for("it is ready", |lines| {
+            lines.iter().any(|line| line == "Ready").then_some(())
+        });
+        Some(Self {
+            running,
+            line: UnixStream::connect(socket).expect("the UART's socket"),
+            _folder: folder,
+        })
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.line.write_all(bytes).expect("the UART takes bytes");
+    }
+
+    /// The first `count` verdicts.
+    fn verdicts(&mut self, count: usize) -> Vec<String> {
+        self.running
+            .wait_for(&format!("{count} verdicts"), |lines| {
+                let verdicts: Vec<String> = lines
+                    .iter()
+                    .filter(|line| line.starts_with("accepted") || line.starts_with("refused"))
+                    .cloned()
+                    .collect();
+                (verdicts.len() >= count).then_some(verdicts)
+            })
+    }
+}
+
+/// What the same code says on this machine.
+fn verdicts_here(bytes: &[u8]) -> Vec<String> {
+    fn line(verdict: Result<Proof, Refusal>, reading: &Reading) -> String {
+        match verdict {
+            Ok(_) => format!("accepted {}", reading.len()),
+            Err(refusal) => format!("refused {} {}", refusal.name(), refusal.bytes()),
+        }
+    }
+    let mut staged = Reading::new();
+    let mut receiver = Receiver::new(CrcPolicy::Auto, &mut staged);
+    let mut skipped = |_: &[u8], _: Skip| {};
+    let mut verdicts = Vec::new();
+    let mut input = bytes;
+    while let Some(verdict) = receiver.next(&mut input, &mut skipped) {
+        verdicts.push(line(verdict, receiver.reading()));
+    }
+    while let Some(verdict) = receiver.silence(&mut skipped) {
+        verdicts.push(line(verdict, receiver.reading()));
+    }
+    verdicts
+}
+
+fn fixture(path: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(path);
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// All telegrams of a folder, one after the other.
+fn telegrams(folder: &Path) -> Vec<u8> {
+    let mut names: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|file| file.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "p1"))
+        .collect();
+    names.sort();
+    names
+        .iter()
+        .flat_map(|path| fs::read(path).expect("a telegram"))
+        .collect()
+}
+
+#[test]
+fn telegrams_at_full_speed_are_judged_as_on_this_machine() {
+    let Some(mut board) = Board::start() else {
+        return;
+    };
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut bytes = telegrams(&fixtures.join("meters"));
+    bytes.extend(telegrams(&fixtures.join("broken")));
+    bytes.extend(fixture("meters/esmr50.p1"));
+    let expected = verdicts_here(&bytes);
+    assert!(expected.len() > 100, "{} verdicts", expected.len());
+    board.send(&bytes);
+    assert_eq!(board.verdicts(expected.len()), expected);
+}
+
+#[test]
+fn the_corpus_is_judged_as_on_this_machine() {
+    let Some(folder) = env::var_os("P1_CORPUS") else {
+        did_not_run("P1_CORPUS is not set: it names the folder with the corpus of real telegrams");
+        return;
+    };
+    let Some(mut board) = Board::start() else {
+        return;
+    };
+    let bytes = telegrams(Path::new(&folder));
+    let expected = verdicts_here(&bytes);
+    assert!(expected.len() > 50, "{} verdicts", expected.len());
+    board.send(&bytes);
+    assert_eq!(board.verdicts(expected.len()), expected);
+}
+
+#[test]
+fn a_telegram_cut_off_is_given_up_after_a_second_of_silence() {
+    let Some(mut board) = Board::start() else {
+        return;
+    };
+    let whole = fixture("meters/esmr50.p1");
+    let start = Instant::now();
+    board.send(&whole[..whole.len() / 2]);
+    let verdicts = board.verdicts(1);
+    let took = start.elapsed();
+    assert_eq!(verdicts, [format!("refused truncated {}", whole.len() / 2)]);
+    // By the core's own clock; a busy machine makes it late, a wrong clock early.
+    assert!(took > Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    board.send(&whole);
+    assert_eq!(board.verdicts(2)[1], verdicts_here(&whole)[0]);
+}
+
+/// Processor time that QEMU has used.
+fn processor_time(board: &Board) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", board.running.id())).expect("a process");
+    // After the name in brackets; utime and stime are fields 14 and 15, in hundredths of a second (proc(5)).
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .expect("fields")
+        .split(' ')
+        .collect();
+    let ticks: u64 = fields[12..14]
+        .iter()
+        .map(|field| field.parse::<u64>().expect("ticks"))
+        .sum();
+    Duration::from_millis(10 * ticks)
+}
+
+#[test]
+fn the_core_sleeps_while_nothing_comes() {
+    let Some(board) = Board::start() else { return };
+    let before = processor_time(&board);
+    thread::sleep(Duration::from_secs(2));
+    let spent = processor_time(&board) - before;
+    assert!(spent < Duration::from_millis(500), "{spent:?} of 2 s");
+}

@@ -1,0 +1,162 @@
+//! Images for the lx106: `cargo xtask firmware`.
+//!
+//! `xtask/lx106` holds what the compiler is told, and why.
+
+mod assembly;
+pub mod link;
+mod toolchain;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use toolchain::Toolchain;
+
+use crate::shell;
+
+const TARGET: &str = "xtensa-lx106-none-elf";
+
+/// Arguments of `cargo xtask firmware`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A file in boards/, without its .toml
+    #[arg(required_unless_present = "self_tests")]
+    board: Option<String>,
+    /// The images that try start-up, exceptions and interrupts in QEMU
+    #[arg(long, conflicts_with = "board")]
+    self_tests: bool,
+}
+
+/// Builds what was asked for and names the images.
+pub fn run(args: &Args) -> Result<(), String> {
+    let toolchain = toolchain::find()?;
+    let images = match &args.board {
+        Some(board) => vec![build_board(&toolchain, board)?],
+        None => build_self_tests(&toolchain)?,
+    };
+    for image in images {
+        println!("{}", image.display());
+    }
+    Ok(())
+}
+
+/// The emulator that the tests use.
+const EMULATOR: &str = "qemu-system-xtensa";
+
+/// Whether images can be built and run; the error says in one sentence what is missing and how to get it.
+pub fn ready() -> Result<(), String> {
+    toolchain::find()?;
+    match shell::on_path(EMULATOR) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "The emulator ({EMULATOR}) is not on PATH: install it with `apt-get install qemu-system-misc`."
+        )),
+    }
+}
+
+/// Builds every image that the tests run.
+pub fn build_for_tests() -> Result<(), String> {
+    let toolchain = toolchain::find()?;
+    build_self_tests(&toolchain)?;
+    build_board(&toolchain, "qemu")?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Board {
+    soc: String,
+}
+
+fn boards() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(shell::root().join("boards"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+fn build_board(toolchain: &Toolchain, name: &str) -> Result<PathBuf, String> {
+    let file = shell::root().join("boards").join(format!("{name}.toml"));
+    let text = fs::read_to_string(&file)
+        .map_err(|_| format!("no board {name}: there are {}", boards().join(", ")))?;
+    let board: Board =
+        toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut cargo = cargo(toolchain)?;
+    cargo
+        .args(["--package", "metertrekker", "--bin", "metertrekker"])
+        .env("METERTREKKER_BOARD", name);
+    // Other SoCs' vendor libraries bring vectors and start-up code.
+    if board.soc == "qemu" {
+        cargo.args(["--features", "xtensa-lx-rt/vectors"]);
+    }
+    shell::run(&mut cargo)?;
+    copy(&built("metertrekker"), &format!("{name}.elf"))
+}
+
+fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
+    shell::run(cargo(toolchain)?.args(["--package", "lx106-tests", "--features", "emulator"]))?;
+    let sources = shell::root().join("crates/lx106-tests/src/bin");
+    let mut images: Vec<PathBuf> = Vec::new();
+    for file in fs::read_dir(&sources)
+        .map_err(|e| format!("cannot read {}: {e}", sources.display()))?
+        .flatten()
+    {
+        if let Some(name) = file.path().file_stem().and_then(|name| name.to_str()) {
+            images.push(copy(&built(name), &format!("self-tests/{name}.elf"))?);
+        }
+    }
+    images.sort();
+    Ok(images)
+}
+
+fn images() -> PathBuf {
+    shell::target_dir().join("firmware")
+}
+
+fn cargo_dir() -> PathBuf {
+    images().join("cargo")
+}
+
+fn built(name: &str) -> PathBuf {
+    cargo_dir().join(TARGET).join("firmware").join(name)
+}
+
+fn copy(from: &Path, to: &str) -> Result<PathBuf, String> {
+    let to = images().join(to);
+    let problem = |e| format!("cannot copy {} to {}: {e}", from.display(), to.display());
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(problem)?;
+    }
+    fs::copy(from, &to).map_err(problem)?;
+    Ok(to)
+}
+
+/// `cargo build` for the lx106, with this program as the linker.
+fn cargo(toolchain: &Toolchain) -> Result<Command, String> {
+    let settings = shell::root().join("xtask/lx106");
+    let me = env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+    let mut command = Command::new(&toolchain.cargo);
+    command
+        .current_dir(shell::root())
+        .args(["build", "--profile", "firmware", "--config"])
+        .arg(settings.join("config.toml"))
+        .arg("--target")
+        .arg(settings.join(format!("{TARGET}.json")))
+        .arg("--target-dir")
+        .arg(cargo_dir())
+        .env("RUSTC", &toolchain.rustc)
+        // For -Zbuild-std and the target's description; the compiler stays the stock one.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_XTENSA_LX106_NONE_ELF_LINKER", me)
+        // The link step works on the text. Anybody's own flags would be for another compiler.
+        .env("CARGO_ENCODED_RUSTFLAGS", "--emit=asm")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER");
+    Ok(command)
+}

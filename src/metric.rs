@@ -341,6 +341,45 @@ pub struct Metric {
     pub variants: Variants,
 }
 
+/// Words for a bit per row.
+pub const NAME_WORDS: usize = raw::KEYS.len().div_ceil(32);
+
+/// For each row, the first row with its name.
+static NAMES: [u16; raw::KEYS.len()] = {
+    let mut names = [0; raw::KEYS.len()];
+    let mut row = 0;
+    while row < names.len() {
+        let mut first = 0;
+        while !is_same(raw::METRICS[first].name, raw::METRICS[row].name) {
+            first += 1;
+        }
+        names[row] = first as u16;
+        row += 1;
+    }
+    names
+};
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// A number that rows of one name have in common, below 32 times [`NAME_WORDS`].
+#[inline]
+pub fn name_id(index: u16) -> Option<u16> {
+    NAMES.get(usize::from(index)).copied()
+}
+
 /// How many rows there are; their indices are 0 to `count() - 1`.
 pub const fn count() -> u16 {
     raw::KEYS.len() as u16

@@ -22,9 +22,6 @@ pub const TEXT_MAX: usize = 1536;
 /// Time stamps in one telegram; a pre-DSMR meter sends a day of hourly gas readings.
 const STAMPS_MAX: usize = 32;
 
-/// Texts of one telegram that are told apart when two ids feed one metric.
-const CHOSEN_TEXTS: usize = 32;
-
 /// M-Bus channels, 1 to 9.
 const CHANNELS: usize = 9;
 
@@ -168,8 +165,8 @@ const NO_STAMP: u8 = u8::MAX;
 /// Of a slot that no row fits.
 const NO_METRIC: u16 = u16::MAX;
 
-/// In the place of decimals, which a text has not: another text of the same name counts.
-const SUPERSEDED: u8 = 1;
+/// A bit above the channel: another value of the same name counts.
+const SUPERSEDED: u8 = 0x80;
 
 /// A DSMR 2.2 reading whose number stands on the next line.
 #[derive(Debug, Clone, Copy)]
@@ -338,12 +335,20 @@ impl Reading {
         let found = found?;
         match at.ok_or(Skip::Timestamp)? {
             Stamp::Unset => Err(Skip::NoValue),
+            Stamp::At(utc, _) if self.is_ahead(utc) => Err(Skip::Timestamp),
             Stamp::At(utc, letter) => {
                 let row = metric::get(metric).ok_or(Skip::UnknownObis)?;
                 let number = in_unit(metric, row, found)?;
                 self.push(metric, channel, number, Some(At { utc, letter }))
             }
         }
+    }
+
+    /// A reading cannot be from the future, and one that claims to be would count as the newest for
+    /// ever. A day covers a meter's clock that was set in between.
+    fn is_ahead(&self, utc: Utc) -> bool {
+        const DAY: u32 = 86_400;
+        self.clock.is_some_and(|clock| utc > clock.utc + DAY)
     }
 
     /// `(stamp)(status)(period)(channels)(id)(unit)`, and the number behind it or on a line of its
@@ -525,22 +530,22 @@ impl Reading {
             && metric::select(metric, self.variant, OTHER, None).is_none()
     }
 
-    /// Assigns each value to the row that fits this meter and this M-Bus device, and of two texts of
-    /// one name chooses the one that counts, now that all lines are known.
+    /// Assigns each value to the row that fits this meter and this M-Bus device, and of several values
+    /// of one name chooses the one that counts, now that all lines are known.
     pub fn settle(&mut self) {
         self.open = None;
-        let mut texts = heapless::Vec::new();
+        let mut seen = [0; metric::NAME_WORDS];
         for index in 0..self.values.len() {
             let slot = &self.values[index];
             // Nearly every id has one row, which the value keeps even where it does not fit.
             let plain = slot.stamp == NO_STAMP && slot.channel == 0;
-            // A number has a digit before its point.
-            let is_text = slot.width == 0;
+            // Of numbers with a time stamp the newest counts. A number has a digit before its point.
+            let by_place = slot.stamp == NO_STAMP || slot.width == 0;
             if !(plain && metric::is_only_row(slot.metric)) {
                 self.assign_row(index);
             }
-            if is_text {
-                self.choose_text(index, &mut texts);
+            if by_place {
+                self.choose(index, &mut seen);
             }
         }
     }
@@ -560,32 +565,38 @@ impl Reading {
         }
     }
 
-    /// Two ids may feed one text (0-0:96.13.0 and 96.13.1 are both the message): the first that says
-    /// something counts. The channels of the M-Bus are told apart by their readings instead.
-    fn choose_text(&mut self, index: usize, chosen: &mut heapless::Vec<u8, CHOSEN_TEXTS>) {
+    /// Two ids may feed one name (0-0:96.13.0 and 96.13.1 are both the message), and a meter may send
+    /// an id twice: the first counts, of texts the first that says something.
+    fn choose(&mut self, index: usize, seen: &mut [u32; metric::NAME_WORDS]) {
         let slot = &self.values[index];
-        let Some(row) = metric::get(slot.metric) else {
+        let Some(name) = metric::name_id(slot.metric) else {
             return;
         };
-        let rivals = |other: &&mut u8| {
-            let other = &self.values[usize::from(**other)];
-            let same = metric::get(other.metric).is_some_and(|rival| rival.name == row.name);
-            same && (row.device.is_none() || other.channel == slot.channel)
+        let (word, bit) = (usize::from(name / 32), 1 << (name % 32));
+        if slot.channel == 0
+            && let Some(word) = seen.get_mut(word)
+            && *word & bit == 0
+        {
+            *word |= bit;
+            return;
+        }
+        let rivals = |other: &usize| {
+            let other = &self.values[*other];
+            other.channel == slot.channel && metric::name_id(other.metric) == Some(name)
         };
-        let Some(rival) = chosen.iter_mut().find(rivals) else {
-            // Beyond that many, nothing is compared any more.
-            let _ = chosen.push(index as u8);
+        let Some(earlier) = (0..index).find(rivals) else {
             return;
         };
-        let earlier = usize::from(*rival);
-        let length = |index: usize| Span::unpacked(self.values[index].mantissa).len;
-        let loser = if length(earlier) == 0 && length(index) > 0 {
-            *rival = index as u8;
+        let is_empty = |index: &usize| {
+            let slot = &self.values[*index];
+            slot.width == 0 && Span::unpacked(slot.mantissa).len == 0
+        };
+        let loser = if is_empty(&earlier) && !is_empty(&index) {
             earlier
         } else {
             index
         };
-        self.values[loser].decimals = SUPERSEDED;
+        self.values[loser].channel |= SUPERSEDED;
     }
 
     /// Remembers per kind of device which reading is the newest: a replaced gas meter leaves a
@@ -611,7 +622,7 @@ impl Reading {
     }
 
     fn is_newest(&self, index: usize, slot: &Slot, metric: &Metric) -> bool {
-        if slot.width == 0 && slot.decimals == SUPERSEDED {
+        if slot.channel & SUPERSEDED != 0 {
             return false;
         }
         if let Some(device) = metric.device {
@@ -754,7 +765,8 @@ fn nibble(digit: u8) -> Option<u8> {
 }
 
 /// A number with the unit it was printed with. Of a list in one bracket (eMUCS 2.1 writes
-/// `30.0*A,-65.0*A`) the first counts; of words (Hungarian Wasion meters write `TARIFF 1`) the last.
+/// `30.0*A,-65.0*A`, each with its unit) the first counts; of words (Hungarian Wasion meters write
+/// `TARIFF 1`) the last.
 fn number(metric: u16, text: &[u8]) -> Result<(Number, Option<Unit>), Skip> {
     let found = quantity(text).or_else(|error| {
         let worded = text.first().is_some_and(u8::is_ascii_alphabetic);
@@ -765,7 +777,13 @@ fn number(metric: u16, text: &[u8]) -> Result<(Number, Option<Unit>), Skip> {
         } else {
             parts.next()
         };
-        quantity(part.ok_or(error)?)
+        let found = quantity(part.ok_or(error)?)?;
+        // A comma behind bare digits may be somebody's decimal point.
+        if worded || !found.unit.is_empty() {
+            Ok(found)
+        } else {
+            Err(error)
+        }
     });
     let row = metric::get(metric).ok_or(Skip::UnknownObis)?;
     in_unit(metric, row, found?)

@@ -110,6 +110,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                         self.outcome(outcome).await;
                     }
                     self.count_noise();
+                    self.stats.line_errors.set(port.line_errors());
                     // After the mailbox has had its time, which a source that waits grants it.
                     last_byte = Instant::now();
                 }
@@ -208,13 +209,14 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         if !self.is_wanted(now) {
             return;
         }
-        self.due = now + Duration::from_secs(self.settings.interval.into());
-        match self.mailbox.offer(self.receiver.reading()) {
-            Offered::Placed => {}
-            Offered::Replaced | Offered::Busy => {
-                self.stats.superseded.count();
-                self.monitor.dropped(Drop::Superseded);
-            }
+        let offered = self.mailbox.offer(self.receiver.reading());
+        if offered != Offered::Placed {
+            self.stats.superseded.count();
+            self.monitor.dropped(Drop::Superseded);
+        }
+        // When the publisher is still busy, the next telegram will do, not the next interval's.
+        if offered != Offered::Busy {
+            self.due = now + Duration::from_secs(self.settings.interval.into());
         }
     }
 }

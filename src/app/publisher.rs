@@ -268,6 +268,7 @@ where
         let announced = self.announce(&mut link, topics, after);
         with_timeout(STEP, announced).await??;
         let mut answered = Instant::now();
+        let mut rejected = self.stats.rejected.get();
         loop {
             match select(self.mailbox.take(), self.progress(&mut link)).await {
                 Either::First(Some(reading)) => {
@@ -283,6 +284,11 @@ where
                     progress?;
                     answered = Instant::now();
                 }
+            }
+            // What a broker has rejected is as good as lost: it is due again.
+            if self.stats.rejected.get() != rejected {
+                rejected = self.stats.rejected.get();
+                changes.lost();
             }
             self.keep(&link, changes).await;
             if !link.session().is_publish_quiescent() && answered.elapsed() > UNANSWERED {
@@ -458,7 +464,11 @@ where
         topics: &Topics,
         changes: &mut Changes,
     ) -> Result<(), Lost<E>> {
+        let rejected = self.stats.rejected.get();
         self.settle(&mut link).await?;
+        if self.stats.rejected.get() != rejected {
+            changes.lost();
+        }
         self.keep(&link, changes).await;
         let farewell = |buffer: &mut [u8]| copy(OFFLINE, buffer);
         let (qos, until) = (QoS::AtLeastOnce, Instant::now() + PATIENCE);
@@ -484,7 +494,9 @@ where
                 (Key::Stamp(device), &[a, b, c, d]) => {
                     Memory::Stamp(device, u32::from_le_bytes([a, b, c, d]))
                 }
-                (Key::Text(name), &[a, b]) => Memory::Text(name, u16::from_le_bytes([a, b])),
+                (Key::Text(name), &[a, b, c, d]) => {
+                    Memory::Text(name, u32::from_le_bytes([a, b, c, d]))
+                }
                 _ => return,
             };
             changes.recall(memory);

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use crate::{
+    p1::port::LineErrors,
     reading::Skip,
     receiver::{Refusal, Skipped},
 };
@@ -39,6 +40,8 @@ pub struct Stats {
     pub fallen_totals: Counter,
     /// Lines without a value, by reason ([`Skip::index`]).
     pub skipped: [Counter; Skip::ALL.len()],
+    /// What the port's hardware has counted.
+    pub line_errors: Cell<LineErrors>,
     /// Bytes that belong to no telegram.
     pub noise: Counter,
     /// Times that no telegram came in time.
@@ -74,6 +77,14 @@ impl Stats {
     /// Telegrams refused, whatever the reason.
     pub fn all_refused(&self) -> u32 {
         self.refused.iter().map(Counter::get).sum()
+    }
+
+    /// Lines that held no value although they should have.
+    pub fn odd_lines(&self) -> u32 {
+        let expected = [Skip::NoValue.index(), Skip::UnknownObis.index()];
+        let lines = self.skipped.iter().enumerate();
+        let odd = lines.filter(|(index, _)| !expected.contains(index));
+        odd.map(|(_, counter)| counter.get()).sum()
     }
 
     /// What was received or made and then not published.

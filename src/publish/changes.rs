@@ -1,6 +1,8 @@
 //! What has been published and need not be said again: device readings that are not newer, texts
 //! that have not changed.
 
+use crc::{CRC_32_ISCSI, Crc, NoTable};
+
 use crate::{
     metric::{Device, Kind},
     p1::{
@@ -18,7 +20,7 @@ const TEXTS: usize = 32;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known {
     stamps: [Utc; Device::COUNT],
-    texts: heapless::Vec<(u16, u16), TEXTS>,
+    texts: heapless::Vec<(u16, u32), TEXTS>,
 }
 
 /// The memory of what was published.
@@ -38,7 +40,7 @@ pub enum Memory {
     /// The newest published stamp of a device kind.
     Stamp(u8, Utc),
     /// The fingerprint of a text, by the fingerprint of its metric's name.
-    Text(u16, u16),
+    Text(u16, u32),
 }
 
 impl Changes {
@@ -195,10 +197,10 @@ fn name_of(name: &str, obis: Obis) -> u16 {
     crc.value()
 }
 
-fn fingerprint(bytes: &[u8]) -> u16 {
-    let mut crc = Running::new(Rule::X25);
-    crc.update(bytes);
-    crc.value()
+fn fingerprint(bytes: &[u8]) -> u32 {
+    /// Without a table: texts are few, and RAM is dear.
+    const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
+    CRC.checksum(bytes)
 }
 
 #[cfg(test)]

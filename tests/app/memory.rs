@@ -80,10 +80,10 @@ fn the_hour_that_comes_twice_in_autumn_is_newer_the_second_time() {
     let network = Network::default();
     let mut store = block_on(blank());
     let stamps = [
-        "261025015000S",
-        "261025025000S",
-        "261025020000W",
-        "261025030000W",
+        "251026015000S",
+        "251026025000S",
+        "251026020000W",
+        "251026030000W",
     ];
     let telegrams = stamps.iter().zip(1..);
     let telegrams: Vec<_> = telegrams

@@ -436,8 +436,10 @@ fn counters(stats: &Stats) -> String {
         (stats.timeouts.get(), "timeouts"),
         (stats.published.get(), "published"),
         (stats.dropped(), "dropped"),
-        (stats.rejected.get(), "rejected by the broker"),
+        (stats.odd_lines(), "odd lines"),
         (stats.noise.get(), "bytes of noise"),
+        (stats.line_errors.get().overrun, "overruns"),
+        (stats.port_errors.get(), "port errors"),
         (stats.connections.get().saturating_sub(1), "reconnections"),
         (stats.storage_errors.get(), "values not kept"),
     ] {

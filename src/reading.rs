@@ -335,20 +335,12 @@ impl Reading {
         let found = found?;
         match at.ok_or(Skip::Timestamp)? {
             Stamp::Unset => Err(Skip::NoValue),
-            Stamp::At(utc, _) if self.is_ahead(utc) => Err(Skip::Timestamp),
             Stamp::At(utc, letter) => {
                 let row = metric::get(metric).ok_or(Skip::UnknownObis)?;
                 let number = in_unit(metric, row, found)?;
                 self.push(metric, channel, number, Some(At { utc, letter }))
             }
         }
-    }
-
-    /// A reading cannot be from the future, and one that claims to be would count as the newest for
-    /// ever. A day covers a meter's clock that was set in between.
-    fn is_ahead(&self, utc: Utc) -> bool {
-        const DAY: u32 = 86_400;
-        self.clock.is_some_and(|clock| utc > clock.utc + DAY)
     }
 
     /// `(stamp)(status)(period)(channels)(id)(unit)`, and the number behind it or on a line of its
@@ -612,7 +604,9 @@ impl Reading {
         let best = self.newest[device.index()]
             .and_then(|best| self.values.get(usize::from(best)))
             .and_then(|best| self.stamp_of(best));
-        if best.is_none_or(|best| at.utc > best.utc) {
+        // One from the future counts only where there is no other.
+        let rank = |at: At| (!self.is_ahead(at.utc), at.utc);
+        if best.is_none_or(|best| rank(at) > rank(best)) {
             self.newest[device.index()] = Some(index as u8);
         }
     }
@@ -666,6 +660,14 @@ impl Reading {
     /// The meter's clock when it sent the telegram.
     pub fn clock(&self) -> Option<At> {
         self.clock
+    }
+
+    /// The moment is so far ahead of the meter's clock that one of the two is wrong. A day covers a
+    /// clock that was set in between.
+    pub fn is_ahead(&self, utc: Utc) -> bool {
+        const DAY: Utc = 86_400;
+        self.clock
+            .is_some_and(|clock| utc > clock.utc.saturating_add(DAY))
     }
 
     /// The national variant that the header or a marker line tells.

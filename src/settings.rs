@@ -109,16 +109,16 @@ pub struct Key {
     pub expected: &'static str,
 }
 
-const TOPIC: &str = "a topic part that starts with /, without + and #, up to 64 characters";
-const MEASUREMENT: &str = "1 to 32 printable characters, the first no #";
-const UP_TO_64: &str = "up to 64 characters";
+const TOPIC: &str = "a topic part that starts with /, without + and #, up to 64 bytes";
+const MEASUREMENT: &str = "1 to 32 bytes of printable characters, the first no #";
+const UP_TO_64: &str = "up to 64 bytes";
 const BOOLEAN: &str = "true or false";
 
 /// All settings.
 pub const KEYS: [Key; 16] = [
     key(
         "root",
-        "a topic without + and # and without / at its end, 1 to 64 characters",
+        "a topic without + and #, without $ at its start and / at its end, 1 to 64 bytes",
     ),
     key("notify_topic", TOPIC),
     key("influx_topic", TOPIC),
@@ -132,7 +132,7 @@ pub const KEYS: [Key; 16] = [
     key("line", "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)"),
     key(
         "mqtt_server",
-        "a host name or address, 1 to 64 characters, or - for none",
+        "a host name or address, 1 to 64 bytes, or - for none",
     ),
     key("mqtt_port", "a TCP port, 1 to 65535"),
     key("mqtt_user", UP_TO_64),
@@ -211,7 +211,9 @@ impl Settings {
 }
 
 fn root(value: &str) -> Option<Text<64>> {
-    let valid = !value.is_empty() && !value.ends_with('/') && is_topic(value);
+    // What starts with $ is the broker's own (MQTT 5 §4.7.2): `#` does not match it.
+    let own = value.starts_with('$');
+    let valid = !value.is_empty() && !own && !value.ends_with('/') && is_topic(value);
     fitting(valid.then_some(value)?)
 }
 
@@ -279,6 +281,7 @@ mod tests {
             ("root", ""),
             ("root", "a/+/b"),
             ("root", "a/"),
+            ("root", "$SYS"),
             ("root", &long),
             ("notify_topic", "hello"),
             ("notify_topic", "/"),

@@ -30,6 +30,42 @@ fn the_message_counts_and_not_the_empty_text_code_before_it() {
 }
 
 #[test]
+fn a_number_that_a_meter_sends_twice_counts_once() {
+    let lines = ["1-0:1.8.1(000001.5*kWh)", "1-0:1.8.1(000002.5*kWh)"];
+    assert_eq!(named("delivered_low", &lines), ["1.5 kWh"]);
+    // Two ids of one name.
+    let lines = ["0-0:96.14.0(0002)", "0-0:96.14.1(0001)"];
+    assert_eq!(named("tariff", &lines), ["2"]);
+}
+
+#[test]
+fn a_decimal_comma_cuts_no_value() {
+    let line = "1-0:1.8.1(000123,456*kWh)";
+    let (reading, skipped) = read(&telegram(DUTCH, &[line]));
+    assert_eq!(reading.len(), 0);
+    assert_eq!(skipped.len(), 1, "{skipped:?}");
+    // A list of two quantities is something else.
+    assert_eq!(
+        named("I_limit", &["0-0:17.0.0(30.0*A,-65.0*A)"]),
+        ["30.0 A"]
+    );
+}
+
+#[test]
+fn of_two_gas_meters_the_one_from_the_future_does_not_count() {
+    let lines = [
+        "0-0:1.0.0(260115183107W)",
+        "0-1:24.1.0(003)",
+        "0-1:24.2.1(290115183000W)(00009.000*m3)",
+        "0-2:24.1.0(003)",
+        "0-2:24.2.1(260115183000W)(00001.000*m3)",
+    ];
+    assert_eq!(named("gas_reading", &lines), ["1.000 m3"]);
+    // Where it is the only one, it is the meter's clock that may be wrong.
+    assert_eq!(named("gas_reading", &lines[..3]), ["9.000 m3"]);
+}
+
+#[test]
 fn two_ids_of_one_serial_number_make_one() {
     let lines = ["0-0:96.1.0()", "0-0:96.1.1(414243)", "0-0:96.1.1(58595A)"];
     assert_eq!(named("meter_sn", &lines), ["ABC"]);

@@ -349,6 +349,7 @@ where
         topics: &Topics,
         changes: &mut Changes,
     ) -> Result<(), Lost<E>> {
+        changes.correct(reading);
         let settings = self.settings;
         let until = Instant::now() + PATIENCE;
         let (once, known) = (QoS::AtLeastOnce, &*changes);

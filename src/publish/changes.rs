@@ -61,6 +61,20 @@ impl Changes {
         self.fresh = true;
     }
 
+    /// Forgets stamps that are ahead of the meter's clock, where `reading` has one that is not: what
+    /// a device says after its clock was set right would not be newer for a long time.
+    pub fn correct(&mut self, reading: &Reading) {
+        for value in reading.values().filter(|value| value.newest) {
+            if let Some(Memory::Stamp(device, utc)) = memory(&value)
+                && let Some(stamp) = self.published.stamps.get_mut(usize::from(device))
+                && reading.is_ahead(*stamp)
+                && !reading.is_ahead(utc)
+            {
+                *stamp = Utc::MIN;
+            }
+        }
+    }
+
     /// The device's newest value in `reading` is newer than the last one published.
     pub fn is_newer(&self, device: Device, utc: Utc) -> bool {
         self.published
@@ -275,6 +289,27 @@ mod tests {
         changes.new_connection();
         changes.published(&reading("260115180000W", ""), everything_handed);
         assert!(!changes.is_newer(Device::Gas, gas_at(&newest)));
+    }
+
+    #[test]
+    fn a_stamp_from_the_future_is_not_the_newest_for_ever() {
+        let mut changes = Changes::new();
+        let ahead = reading("290115180000W", "");
+        changes.correct(&ahead);
+        assert!(changes.is_newer(Device::Gas, gas_at(&ahead)));
+        changes.published(&ahead, everything_handed);
+        changes.correct(&ahead);
+        assert!(
+            !changes.is_newer(Device::Gas, gas_at(&ahead)),
+            "once is enough"
+        );
+        let right = reading("260115180000W", "");
+        assert!(!changes.is_newer(Device::Gas, gas_at(&right)));
+        changes.correct(&right);
+        assert!(changes.is_newer(Device::Gas, gas_at(&right)));
+        changes.published(&right, everything_handed);
+        changes.correct(&right);
+        assert!(!changes.is_newer(Device::Gas, gas_at(&right)));
     }
 
     #[test]

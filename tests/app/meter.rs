@@ -223,6 +223,16 @@ fn a_slow_publisher_gets_the_newest_reading_and_the_others_are_counted() {
 }
 
 #[test]
+fn a_busy_publisher_costs_a_telegram_and_not_an_interval() {
+    let mut bench = Bench::new();
+    bench.holds = Duration::from_millis(17_500);
+    let outcome = bench.run(async |line| streaming(line, 30).await);
+    // The one due at 15 s finds the first still being published, as the two after it do.
+    assert_eq!(outcome.readings[..2], [(0, 1), (18_000, 19)]);
+    assert_eq!(outcome.stats.superseded.get(), 3);
+}
+
+#[test]
 fn a_register_that_falls_costs_its_telegram_and_three_in_a_row_are_believed() {
     let bench = Bench::new().set("interval", "0");
     let outcome = bench.run(async |line| {

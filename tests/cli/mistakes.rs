@@ -3,14 +3,17 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::ioctl_tiocexcl;
 
-use crate::support::firmware::{Ended, run, run_with, server, simulate, text};
+use crate::support::child::Running;
+use crate::support::firmware::{Ended, command, run, run_with, server, simulate, text};
 use crate::support::peers::free_port;
 
 /// Ended with `code`, and its last words are one sentence that holds all of `words`.
@@ -156,6 +159,49 @@ fn sources_that_are_none() {
 }
 
 #[test]
+fn an_input_that_never_ends_is_no_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("p1");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    for source in ["sim:", "sim:be", "/dev/tty", text(&fifo)] {
+        refused(
+            &["run", "--once", "--p1", source],
+            &[source, "never ends", "--once"],
+        );
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_reached_is_given_up_and_named_once() {
+    let source = format!("tcp://127.0.0.1:{}", free_port());
+    let start = Instant::now();
+    let ended = run(&["run", "--once", "--p1", &source]);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    check_sentence(&source, &ended, &["gave up", &source, "no connection"]);
+    let said = ended
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with(&source));
+    assert_eq!(said.count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn a_state_that_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = text(folder.path());
+    let mut first = Running::start("metertrekker", &mut command(&["run", "--state", state]));
+    first.wait_for_line("using");
+    refused(
+        &["run", "--state", state],
+        &["flash.bin", "another metertrekker", "another directory"],
+    );
+    first.signal(Signal::INT);
+    assert_eq!(first.wait_for_end().code(), Some(0));
+}
+
+#[test]
 fn settings() {
     refused(
         &["run", "--set", "intervall=15"],
@@ -167,6 +213,10 @@ fn settings() {
     );
     refused(&["run", "--set", "interval"], &["interval", "KEY=VALUE"]);
     refused(
+        &["run", "--set", "mqtt_password=x"],
+        &["mqtt_password", "mqtt_user=NAME"],
+    );
+    refused(
         &["run", "--set", "root=a/#"],
         &["root=a/#", "without + and #"],
     );
@@ -174,8 +224,22 @@ fn settings() {
 
 #[test]
 fn brokers_and_addresses_that_are_none() {
-    for broker in ["", ":", ":1883", "host:", "host:0", "host:65536", "ho st"] {
-        refused(&["run", "--broker", broker], &["--broker", "HOST:PORT"]);
+    for broker in [
+        "",
+        ":",
+        ":1883",
+        "host:",
+        "host:0",
+        "host:65536",
+        "ho st",
+        "mqtt://host",
+        "a:b:1",
+        "::1:x",
+    ] {
+        refused(
+            &["run", "--broker", broker],
+            &["--broker", "HOST:PORT", "1 to 65535"],
+        );
     }
     refused(
         &["run", "--listen", "192.0.2.1"],

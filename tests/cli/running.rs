@@ -183,6 +183,41 @@ fn a_recording_may_come_through_a_pipe() {
 }
 
 #[test]
+fn the_end_of_a_connection_is_the_end_of_a_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("five.p1");
+    simulate(&file, &["--count", "5"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = format!("tcp://{}", listener.local_addr().unwrap());
+    let mut run = Run::start(&["--once", "--p1", &source]);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(&fs::read(&file).unwrap()).unwrap();
+    drop(stream);
+    assert_eq!(run.running.wait_for_end().code(), Some(0));
+    let lines = run.running.lines();
+    assert_eq!(lines.last().unwrap(), "5 telegrams, 5 published");
+}
+
+#[test]
+fn a_recording_that_is_not_published_whole_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("falls.p1");
+    let (early, late) = (folder.path().join("early"), folder.path().join("late"));
+    simulate(&early, &["--count", "1", "--start", "2026-01-15T10:00:00Z"]);
+    simulate(&late, &["--count", "1", "--start", "2026-01-15T20:00:00Z"]);
+    let parts = [late, early].map(|part| fs::read(part).unwrap());
+    fs::write(&file, parts.concat()).unwrap();
+    let mut run = Run::start(&["--once", "--p1", text(&file)]);
+    assert_eq!(run.running.wait_for_end().code(), Some(1));
+    let lines = run.running.lines();
+    let last = lines.last().unwrap();
+    assert!(
+        last.contains("1 messages or readings were dropped"),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn a_fifo_outlives_its_writers() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("p1");

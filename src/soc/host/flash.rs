@@ -11,6 +11,9 @@ use embedded_storage_async::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
 use super::nor::{self, Misuse};
 
 /// Bytes of a sector, as on the boards' SPI flash.
@@ -33,7 +36,7 @@ impl FileFlash {
     /// Opens the chip of `sectors` sectors kept in `path`; creates an erased one when there is none.
     ///
     /// # Errors
-    /// The file cannot be opened or made, or has another size.
+    /// The file cannot be opened or made, has another size, or is open already.
     pub fn open(path: impl AsRef<Path>, sectors: usize) -> Result<Self, Error> {
         let path = path.as_ref().to_path_buf();
         let capacity = sectors * SECTOR;
@@ -42,6 +45,11 @@ impl FileFlash {
             Err(error) if error.kind() == ErrorKind::NotFound => create(&path, capacity)?,
             Err(error) => return Err(Error::from_io(&path, error)),
         };
+        // Two that append to one log would make nonsense of it.
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => Error::InUse(path.clone()),
+            error => Error::from_io(&path, error.into()),
+        })?;
         let found = file
             .metadata()
             .map_err(|error| Error::from_io(&path, error))?
@@ -140,6 +148,8 @@ pub enum Error {
     Denied(PathBuf),
     /// The path is a directory.
     Directory(PathBuf),
+    /// Another process has the file open.
+    InUse(PathBuf),
     /// The disk has no space left.
     Full(PathBuf),
     /// The file has another size than the flash.
@@ -196,6 +206,11 @@ impl fmt::Display for Error {
                 f,
                 "{}: is a directory, but the state is kept in a file of that name; remove it or name \
                  another directory",
+                path.display()
+            ),
+            Self::InUse(path) => write!(
+                f,
+                "{}: another metertrekker uses it; end that one or name another directory",
                 path.display()
             ),
             Self::Full(path) => write!(

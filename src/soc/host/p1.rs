@@ -66,7 +66,8 @@ impl HostPort {
         Ok(port)
     }
 
-    /// Treats the source as a recording: its reader takes every telegram and may lag behind.
+    /// Treats the source as a recording: its reader takes every telegram and may lag behind, and a
+    /// TCP connection that the far end closes is its end.
     pub fn as_recording(mut self) -> Self {
         self.waits = true;
         self
@@ -113,6 +114,7 @@ impl Port for HostPort {
                     self.chunk = chunk;
                     self.taken = 0;
                 }
+                Ok(Err(Error::Closed(_))) if self.waits => self.ended = true,
                 Ok(Err(error)) => {
                     self.link = None;
                     return Err(error);

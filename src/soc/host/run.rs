@@ -6,7 +6,7 @@ mod view;
 use core::{
     fmt,
     future::pending,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -96,8 +96,12 @@ pub enum Error {
     BadSetting(String, &'static str),
     /// `--broker` cannot be understood.
     Broker(String),
+    /// A password without the user that it belongs to.
+    PasswordAlone,
     /// The P1 source cannot be opened.
     P1(p1::Error),
+    /// `--once` with an input that has no end.
+    Endless(Source),
     /// No simulated meter has this name.
     Simulator(UnknownKind),
     /// The broker in this process cannot start.
@@ -114,6 +118,8 @@ pub enum Error {
     NothingValid(String),
     /// The broker was not reached in time, and why.
     Unreachable(String),
+    /// Not everything that was read has been published.
+    Incomplete(u32),
     /// A setting is too long for MQTT.
     Mqtt(minimq::ConfigError),
 }
@@ -136,7 +142,19 @@ impl fmt::Display for Error {
                 Ok(())
             }
             Self::BadSetting(text, expected) => write!(f, "--set {text}: give {expected}"),
-            Self::Broker(text) => write!(f, "--broker {text}: give HOST or HOST:PORT"),
+            Self::Broker(text) => write!(
+                f,
+                "--broker {text}: give HOST or HOST:PORT, an IPv6 address in brackets, and a port \
+                 from 1 to 65535"
+            ),
+            Self::PasswordAlone => f.write_str(
+                "mqtt_password is set and mqtt_user is not: give --set mqtt_user=NAME too",
+            ),
+            Self::Endless(source) => write!(
+                f,
+                "{source} never ends, so --once would wait for ever: leave it out, or give a file, - \
+                 or tcp://HOST:PORT"
+            ),
             Self::P1(error) => error.fmt(f),
             Self::Simulator(error) => error.fmt(f),
             Self::OwnBroker(error) => error.fmt(f),
@@ -150,9 +168,14 @@ impl fmt::Display for Error {
             Self::Interrupt(error) => write!(f, "Ctrl-C cannot be watched: {error}"),
             Self::NothingValid(source) => write!(
                 f,
-                "{source}: the input ended without a valid telegram; `metertrekker decode` shows why"
+                "{source}: the input ended without a valid telegram; `cargo run -- decode FILE` shows \
+                 why"
             ),
             Self::Unreachable(reason) => f.write_str(reason),
+            Self::Incomplete(count) => write!(
+                f,
+                "{count} messages or readings were dropped or rejected; the lines above say why"
+            ),
             Self::Mqtt(error) => write!(f, "the settings do not fit MQTT: {error}"),
         }
     }
@@ -160,7 +183,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// With `--once`: how long the broker may be away, and how long it may take to acknowledge.
+/// With `--once`: how long the broker or the source may be away, and an acknowledgement may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// After Ctrl-C: how long the good-bye may take.
@@ -176,6 +199,9 @@ const LAST_DELIVERY: Duration = Duration::from_millis(100);
 pub fn run(options: &Options) -> Result<(), Error> {
     let mut settings = settings(options)?;
     let source = Source::parse(&options.p1).map_err(Error::P1)?;
+    if options.once && !source.ends() {
+        return Err(Error::Endless(source));
+    }
     match source {
         Source::Simulator(ref kind) => {
             let kind = match kind.as_str() {
@@ -222,6 +248,9 @@ fn settings(options: &Options) -> Result<Settings, Error> {
             settings.set("mqtt_port", port).map_err(wrong)?;
         }
     }
+    if settings.mqtt_user.is_empty() && !settings.mqtt_password.is_empty() {
+        return Err(Error::PasswordAlone);
+    }
     Ok(settings)
 }
 
@@ -234,9 +263,11 @@ fn host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
             rest => Some((host, Some(rest.strip_prefix(':')?))),
         };
     }
-    match text.rsplit_once(':') {
-        Some((host, _)) if host.contains(':') => Some((text, None)),
-        Some((host, port)) => Some((host, Some(port))),
+    if Ipv6Addr::from_str(text).is_ok() {
+        return Some((text, None));
+    }
+    match text.split_once(':') {
+        Some((host, port)) => (!port.starts_with('/')).then_some((host, Some(port))),
         None => Some((text, None)),
     }
 }
@@ -339,11 +370,14 @@ fn with_port(
         Ok(()) if options.once && stats.accepted.get() == 0 && !view.was_interrupted() => {
             Err(Error::NothingValid(about.into()))
         }
+        Ok(()) if options.once && stats.dropped() > 0 && !view.was_interrupted() => {
+            Err(Error::Incomplete(stats.dropped()))
+        }
         Ok(()) => Ok(()),
     }
 }
 
-/// Ends when it makes no sense to wait for the broker any longer.
+/// Ends when it makes no sense to wait for the broker or the source any longer.
 async fn given_up(view: &View, once: bool) -> Error {
     let mut away = Instant::now();
     let mut stopped: Option<Instant> = None;
@@ -359,6 +393,13 @@ async fn given_up(view: &View, once: bool) -> Error {
         let limit = |since: Instant, limit: Duration| {
             now.saturating_duration_since(since).as_millis() as u128 >= limit.as_millis()
         };
+        if once
+            && view
+                .port_failing()
+                .is_some_and(|since| limit(since, PATIENCE))
+        {
+            return Error::Unreachable(view.port_unreachable(PATIENCE));
+        }
         let farewell = view.was_interrupted() && stopped.is_some_and(|at| limit(at, FAREWELL));
         let unanswered = once && stopped.is_some_and(|at| limit(at, PATIENCE));
         let unreachable = once && limit(away, PATIENCE);

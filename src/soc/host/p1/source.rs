@@ -63,6 +63,19 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Whether the bytes come to an end, now or when the far end closes the connection.
+    pub fn ends(&self) -> bool {
+        match self {
+            Self::Simulator(_) | Self::Input(Input::Serial(_)) => false,
+            Self::Input(Input::File(path)) => !path
+                .metadata()
+                .is_ok_and(|metadata| metadata.file_type().is_fifo()),
+            Self::Input(Input::Stdin | Input::Tcp { .. }) => true,
+        }
+    }
+}
+
 impl Input {
     /// Whether the bytes lie there already: a regular file, also as standard input.
     pub fn is_recording(&self) -> bool {

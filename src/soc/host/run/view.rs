@@ -74,6 +74,9 @@ struct State {
     lines: BTreeMap<String, String>,
     /// What has gone wrong last.
     trouble: String,
+    /// Why the P1 port cannot be read, while it cannot, and since when.
+    port_failure: String,
+    port_failing: Option<Instant>,
     /// Why there is no broker, while there is none; and the same with what comes next.
     last_failure: String,
     without_broker: String,
@@ -136,6 +139,17 @@ impl View {
         format!("gave up after {} s: {reason}", waited.as_secs())
     }
 
+    /// Since when the P1 port has failed without a telegram in between.
+    pub fn port_failing(&self) -> Option<Instant> {
+        self.state.borrow().port_failing
+    }
+
+    /// Why the P1 port was given up, in a sentence.
+    pub fn port_unreachable(&self, waited: core::time::Duration) -> String {
+        let failure = &self.state.borrow().port_failure;
+        format!("gave up after {} s: {failure}", waited.as_secs())
+    }
+
     /// A line above the table.
     pub fn line(&self, text: fmt::Arguments<'_>) {
         if !self.terminal {
@@ -190,6 +204,8 @@ impl Monitor for View {
         state.telegrams += 1;
         state.summary = summary(reading);
         state.trouble.clear();
+        state.port_failure.clear();
+        state.port_failing = None;
         state.dirty = true;
         if !self.terminal {
             print(format_args!("{BOLD}{}{BOLD:#}", state.summary));
@@ -227,14 +243,25 @@ impl Monitor for View {
         );
         if line != next {
             text += &format!("; trying {}", line_text(next));
-        } else if received == 0 {
+        } else if received > 0 {
+            text += "; --set line=auto tries other speeds";
+        }
+        if received == 0 {
             text += "; is the cable in, and does it assert Data Request?";
         }
         self.warn(&text);
     }
 
     fn port_failed<E: Error>(&self, error: &E) {
-        self.warn(&error.to_string());
+        let text = error.to_string();
+        let mut state = self.state.borrow_mut();
+        state.port_failing.get_or_insert_with(Instant::now);
+        // It is tried every second; once is enough to say it.
+        if state.port_failure != text {
+            state.port_failure = text.clone();
+            drop(state);
+            self.warn(&text);
+        }
     }
 
     fn connected(&self, _: Duration) {

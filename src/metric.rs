@@ -344,16 +344,23 @@ pub struct Metric {
 /// Words for a bit per row.
 pub const NAME_WORDS: usize = raw::KEYS.len().div_ceil(32);
 
-/// For each row, the first row with its name.
-static NAMES: [u16; raw::KEYS.len()] = {
-    let mut names = [0; raw::KEYS.len()];
+/// Of each row, what is asked for with every value, in one place.
+static NAMES: [Name; raw::KEYS.len()] = {
+    let mut names = [Name {
+        id: 0,
+        only_row: false,
+    }; raw::KEYS.len()];
     let mut row = 0;
     while row < names.len() {
         let mut first = 0;
         while !is_same(raw::METRICS[first].name, raw::METRICS[row].name) {
             first += 1;
         }
-        names[row] = first as u16;
+        let next = row + 1;
+        names[row] = Name {
+            id: first as u16,
+            only_row: next == names.len() || raw::KEYS[next] != raw::KEYS[row],
+        };
         row += 1;
     }
     names
@@ -374,9 +381,18 @@ const fn is_same(one: &str, other: &str) -> bool {
     true
 }
 
-/// A number that rows of one name have in common, below 32 times [`NAME_WORDS`].
+/// A row's name, as a number.
+#[derive(Debug, Clone, Copy)]
+pub struct Name {
+    /// The same for all rows of this name, and below 32 times [`NAME_WORDS`].
+    pub id: u16,
+    /// No later row has the same id, so that [`select`] has no other to offer.
+    pub only_row: bool,
+}
+
+/// The name of the row with this index.
 #[inline]
-pub fn name_id(index: u16) -> Option<u16> {
+pub fn name(index: u16) -> Option<Name> {
     NAMES.get(usize::from(index)).copied()
 }
 
@@ -418,13 +434,6 @@ pub fn any_row(first: u16, asked: impl Fn(&Metric) -> bool) -> bool {
     let Some(row) = get(first) else { return false };
     let rows = raw::METRICS.iter().skip(usize::from(first));
     rows.take_while(|other| other.obis == row.obis).any(asked)
-}
-
-/// Whether the row is the only one of its id, so that [`select`] has no other to offer.
-#[inline]
-pub fn is_only_row(index: u16) -> bool {
-    let index = usize::from(index);
-    raw::KEYS.get(index) != raw::KEYS.get(index + 1)
 }
 
 /// The row that a value belongs to, among those of one id, which start at `first`.

@@ -3,7 +3,7 @@
 use core::mem;
 
 use crate::{
-    metric::{self, Device, Kind, Metric, Unit, Variant},
+    metric::{self, Device, Kind, Metric, Name, Unit, Variant},
     p1::{
         line::{Groups, Line, Oddity, oddity},
         obis::Obis,
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Values of one telegram; the longest known (Lithuania) has 93 objects.
+/// Values of one telegram; the longest known (Lithuania) gives 97.
 pub const VALUES_MAX: usize = 112;
 
 /// Bytes of text in one telegram: a message of 1024 characters (P1 companion standard 5.0.2
@@ -527,18 +527,36 @@ impl Reading {
     pub fn settle(&mut self) {
         self.open = None;
         let mut seen = [0; metric::NAME_WORDS];
-        for index in 0..self.values.len() {
-            let slot = &self.values[index];
-            // Nearly every id has one row, which the value keeps even where it does not fit.
-            let plain = slot.stamp == NO_STAMP && slot.channel == 0;
-            // Of numbers with a time stamp the newest counts. A number has a digit before its point.
-            let by_place = slot.stamp == NO_STAMP || slot.width == 0;
-            if !(plain && metric::is_only_row(slot.metric)) {
-                self.assign_row(index);
-            }
-            if by_place {
-                self.choose(index, &mut seen);
-            }
+        let mut done = 0;
+        // Nearly every id has one row, which the value keeps even where it does not fit, and comes once.
+        let is_settled = |slot: &Slot, seen: &mut _| {
+            slot.stamp == NO_STAMP
+                && slot.channel == 0
+                && metric::name(slot.metric)
+                    .is_some_and(|name| name.only_row && is_first(name, seen))
+        };
+        while let Some(rest) = self.values.get(done..)
+            && let Some(next) = rest.iter().position(|slot| !is_settled(slot, &mut seen))
+        {
+            self.settle_value(done + next, &mut seen);
+            done += next + 1;
+        }
+    }
+
+    fn settle_value(&mut self, index: usize, seen: &mut [u32; metric::NAME_WORDS]) {
+        let slot = &self.values[index];
+        // Of numbers with a time stamp the newest counts. A number has a digit before its point.
+        let by_place = slot.stamp == NO_STAMP || slot.width == 0;
+        let plain = slot.stamp == NO_STAMP && slot.channel == 0;
+        if !(plain && metric::name(slot.metric).is_some_and(|name| name.only_row)) {
+            self.assign_row(index);
+        }
+        let slot = &self.values[index];
+        if let Some(name) = metric::name(slot.metric)
+            && by_place
+            && !(slot.channel == 0 && is_first(name, seen))
+        {
+            self.choose(index, name);
         }
     }
 
@@ -559,22 +577,13 @@ impl Reading {
 
     /// Two ids may feed one name (0-0:96.13.0 and 96.13.1 are both the message), and a meter may send
     /// an id twice: the first counts, of texts the first that says something.
-    fn choose(&mut self, index: usize, seen: &mut [u32; metric::NAME_WORDS]) {
+    #[cold]
+    fn choose(&mut self, index: usize, name: Name) {
         let slot = &self.values[index];
-        let Some(name) = metric::name_id(slot.metric) else {
-            return;
-        };
-        let (word, bit) = (usize::from(name / 32), 1 << (name % 32));
-        if slot.channel == 0
-            && let Some(word) = seen.get_mut(word)
-            && *word & bit == 0
-        {
-            *word |= bit;
-            return;
-        }
         let rivals = |other: &usize| {
             let other = &self.values[*other];
-            other.channel == slot.channel && metric::name_id(other.metric) == Some(name)
+            other.channel == slot.channel
+                && metric::name(other.metric).is_some_and(|other| other.id == name.id)
         };
         let Some(earlier) = (0..index).find(rivals) else {
             return;
@@ -764,6 +773,18 @@ fn nibble(digit: u8) -> Option<u8> {
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     }
+}
+
+/// Notes the name among those `seen`; `false` when it was there already.
+#[inline]
+fn is_first(name: Name, seen: &mut [u32; metric::NAME_WORDS]) -> bool {
+    let bit = 1 << (name.id % 32);
+    let Some(word) = seen.get_mut(usize::from(name.id / 32)) else {
+        return true;
+    };
+    let is_first = *word & bit == 0;
+    *word |= bit;
+    is_first
 }
 
 /// A number with the unit it was printed with. Of a list in one bracket (eMUCS 2.1 writes

@@ -12,7 +12,7 @@ use crate::{
     reading::{Content, Reading},
 };
 
-/// Registers watched: six totals with up to four tariffs each is more than any meter sends of kWh.
+/// Registers watched, the first of a telegram: two directions with up to eight tariffs each.
 const REGISTERS: usize = 16;
 
 /// After so many falls in a row it was the earlier value that was wrong.

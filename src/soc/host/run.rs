@@ -1,7 +1,9 @@
 //! `metertrekker run`: the firmware on this machine.
 
 mod device;
+mod emulated;
 mod view;
+mod watch;
 
 use core::{
     fmt,
@@ -19,6 +21,7 @@ use std::{
     vec::Vec,
 };
 
+use async_channel::Receiver;
 use embassy_futures::select::{Either, Either3, select, select3};
 use embassy_time::{Instant, Timer};
 
@@ -53,6 +56,10 @@ pub struct Options {
     #[arg(long, default_value = "sim:", value_name = "SOURCE")]
     pub p1: String,
 
+    /// Where the firmware runs: on this machine, or on an ESP8266's core in QEMU
+    #[arg(long, default_value = "host")]
+    pub board: Board,
+
     /// The MQTT 5 broker; without it one is started in this process
     #[arg(long, value_name = "HOST[:PORT]")]
     pub broker: Option<String>,
@@ -72,6 +79,15 @@ pub struct Options {
     /// A setting for this run, as interval=0; may be given several times (--help shows all)
     #[arg(long, value_name = "KEY=VALUE", long_help = settings_help())]
     pub set: Vec<String>,
+}
+
+/// Where the firmware runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Board {
+    /// This machine.
+    Host,
+    /// An emulated lx106, from the image that `cargo xtask firmware qemu` builds.
+    Qemu,
 }
 
 fn settings_help() -> String {
@@ -120,6 +136,12 @@ pub enum Error {
     Unreachable(String),
     /// Not everything that was read has been published.
     Incomplete(u32),
+    /// There is no image for the emulator.
+    NoImage(PathBuf),
+    /// The emulator is not installed.
+    NoEmulator,
+    /// The emulated board has ended by itself.
+    Board(String),
     /// A setting is too long for MQTT.
     Mqtt(minimq::ConfigError),
 }
@@ -176,6 +198,16 @@ impl fmt::Display for Error {
                 f,
                 "{count} messages or readings were dropped or rejected; the lines above say why"
             ),
+            Self::NoImage(path) => write!(
+                f,
+                "{}: there is no such image; `cargo xtask firmware qemu` builds it, as `./run --board \
+                 qemu` does",
+                path.display()
+            ),
+            Self::NoEmulator => f.write_str(
+                "qemu-system-xtensa is not on PATH: install it with `apt-get install qemu-system-misc`",
+            ),
+            Self::Board(end) => write!(f, "the emulated board ended: {end}"),
             Self::Mqtt(error) => write!(f, "the settings do not fit MQTT: {error}"),
         }
     }
@@ -280,7 +312,6 @@ fn with_port(
 ) -> Result<(), Error> {
     let state = StateDir::open(options.state.as_deref())?;
     let flash = FileFlash::open(state.flash(), device::SECTORS).map_err(Error::Flash)?;
-    let range = 0..(device::SECTORS * flash::SECTOR) as u32;
     let (interrupt, interrupted) = async_channel::bounded::<()>(1);
     let asked = AtomicBool::new(false);
     let temporary = state.temporary();
@@ -320,43 +351,29 @@ fn with_port(
     }
     view.line(std::format_args!("state    {state}"));
     let stats = Stats::new();
-    let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
-    let mailbox = Mailbox::new(&mut one);
-    let (mut rx, mut tx) = ([0; RX_BUFFER], [0; TX_BUFFER]);
-    let name = state.device_name();
-    let result = block_on(async {
-        let mut store = Store::open(flash, range).await.map_err(Error::Storage)?;
-        let meter = Meter::new(&mut other, &settings, &mailbox, &stats, &view);
-        let publisher = Publisher {
-            network: &Net,
-            settings: &settings,
-            name,
-            mailbox: &mailbox,
-            store: &mut store,
-            stats: &stats,
-            monitor: &view,
-            seed: state.seed(),
-        };
-        let reading = async {
-            let stopped = select(meter.run(&mut port), interrupted.recv()).await;
-            mailbox.close();
-            view.stopping(matches!(stopped, Either::Second(_)));
-            // It is the publisher that ends a run: with all acknowledged, or in vain, and then
-            // readings may still wait for it.
-            pending().await
-        };
-        let publishing = async {
-            let published = publisher.run(&mut rx, &mut tx);
-            match select(published, given_up(&view, options.once)).await {
-                Either::First(result) => result.map_err(Error::Mqtt),
-                Either::Second(error) => Err(error),
-            }
-        };
-        match select3(publishing, reading, view.refresh(&stats)).await {
-            Either3::First(result) => result,
-            Either3::Second(never) | Either3::Third(never) => match never {},
+    let result = match options.board {
+        Board::Host => {
+            let host = Host {
+                settings: &settings,
+                state: &state,
+                once: options.once,
+                view: &view,
+                stats: &stats,
+            };
+            block_on(host.run(flash, &mut port, interrupted))
         }
-    });
+        Board::Qemu => {
+            // `flash` stays locked.
+            let board = emulated::Board {
+                settings: &settings,
+                set: &options.set,
+                name: state.device_name(),
+                flash: state.flash(),
+                once: options.once,
+            };
+            block_on(emulated::run(&board, &mut port, &view, &stats, interrupted))
+        }
+    };
     view.finish(&stats);
     if let Some(broker) = broker {
         // The broker has the last messages; its other clients are about to get them.
@@ -374,6 +391,68 @@ fn with_port(
             Err(Error::Incomplete(stats.dropped()))
         }
         Ok(()) => Ok(()),
+    }
+}
+
+/// The firmware on this machine.
+struct Host<'a> {
+    settings: &'a Settings,
+    state: &'a StateDir,
+    once: bool,
+    view: &'a View,
+    stats: &'a Stats,
+}
+
+impl Host<'_> {
+    /// Reads and publishes until `interrupted`, or with `once` until the input's end.
+    async fn run(
+        &self,
+        flash: FileFlash,
+        port: &mut impl Port,
+        interrupted: Receiver<()>,
+    ) -> Result<(), Error> {
+        let Self {
+            settings,
+            state,
+            once,
+            view,
+            stats,
+        } = *self;
+        let range = 0..(device::SECTORS * flash::SECTOR) as u32;
+        let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
+        let mailbox = Mailbox::new(&mut one);
+        let (mut rx, mut tx) = ([0; RX_BUFFER], [0; TX_BUFFER]);
+        let mut store = Store::open(flash, range).await.map_err(Error::Storage)?;
+        let meter = Meter::new(&mut other, settings, &mailbox, stats, view);
+        let publisher = Publisher {
+            network: &Net,
+            settings,
+            name: state.device_name(),
+            mailbox: &mailbox,
+            store: &mut store,
+            stats,
+            monitor: view,
+            seed: state.seed(),
+        };
+        let reading = async {
+            let stopped = select(meter.run(port), interrupted.recv()).await;
+            mailbox.close();
+            view.stopping(matches!(stopped, Either::Second(_)));
+            // It is the publisher that ends a run: with all acknowledged, or in vain, and then
+            // readings may still wait for it.
+            pending().await
+        };
+        let publishing = async {
+            let published = publisher.run(&mut rx, &mut tx);
+            match select(published, given_up(view, once)).await {
+                Either::First(result) => result.map_err(Error::Mqtt),
+                Either::Second(error) => Err(error),
+            }
+        };
+        match select3(publishing, reading, view.refresh(stats)).await {
+            Either3::First(result) => result,
+            Either3::Second(never) | Either3::Third(never) => match never {},
+        }
     }
 }
 

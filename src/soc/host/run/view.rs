@@ -198,6 +198,45 @@ impl View {
     }
 }
 
+/// What a board of its own says on its console.
+impl View {
+    /// It accepted a telegram.
+    pub fn board_accepted(&self, line: &str) {
+        let mut state = self.state.borrow_mut();
+        state.telegrams += 1;
+        state.summary = format!("board    {line}");
+        state.trouble.clear();
+        state.dirty = true;
+        if !self.terminal {
+            print(format_args!("{BOLD}{}{BOLD:#}", state.summary));
+        }
+    }
+
+    /// It has a session with the broker.
+    pub fn board_connected(&self) {
+        self.connected(Duration::MIN);
+    }
+
+    /// It has none, and why.
+    pub fn board_disconnected(&self, line: &str) {
+        self.connected.set(false);
+        self.board_trouble(line);
+        let mut state = self.state.borrow_mut();
+        state.last_failure = format!("the board says: {line}");
+        state.without_broker = format!("board    {line}");
+    }
+
+    /// Something went wrong.
+    pub fn board_trouble(&self, line: &str) {
+        self.warn(&format!("board    {line}"));
+    }
+
+    /// Anything else.
+    pub fn board_line(&self, line: &str) {
+        self.line(format_args!("board    {line}"));
+    }
+}
+
 impl Monitor for View {
     fn accepted(&self, reading: &Reading, _: Proof) {
         let mut state = self.state.borrow_mut();

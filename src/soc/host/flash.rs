@@ -11,7 +11,7 @@ use embedded_storage_async::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
 
-use super::nor::{self, Misuse};
+use crate::soc::nor::{self, Misuse};
 
 /// Bytes of a sector, as on the boards' SPI flash.
 pub const SECTOR: usize = 4096;

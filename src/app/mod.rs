@@ -10,6 +10,7 @@ pub mod mailbox;
 pub mod meter;
 pub mod monitor;
 pub mod publisher;
+pub mod report;
 pub mod stats;
 pub mod totals;
 pub mod transport;

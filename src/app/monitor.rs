@@ -76,7 +76,7 @@ pub trait Monitor {
 
     /// An attempt to connect failed, or the connection was lost; the next attempt is made in
     /// `retry`.
-    fn disconnected<E: Error>(&self, failure: Failure<'_, E>, retry: Duration) {
+    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
         let _ = (failure, retry);
     }
 

@@ -3,5 +3,6 @@
 pub mod host;
 #[cfg(target_os = "none")]
 pub mod lx106;
+pub mod nor;
 #[cfg(soc = "qemu")]
 pub mod qemu;

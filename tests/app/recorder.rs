@@ -95,7 +95,7 @@ impl Monitor for Recorder {
         self.note(Told::Connected { tenths });
     }
 
-    fn disconnected<E: Error>(&self, failure: Failure<'_, E>, retry: Duration) {
+    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
         let failure = format!("{failure:?}");
         self.note(Told::Disconnected { failure, retry });
     }

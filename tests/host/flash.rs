@@ -5,8 +5,8 @@ use std::fs;
 use embassy_futures::block_on;
 use embedded_storage_async::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use metertrekker::soc::host::flash::{Error, FileFlash, SECTOR};
-use metertrekker::soc::host::nor::Misuse;
 use metertrekker::soc::host::ram_flash::{Error as RamError, RamFlash};
+use metertrekker::soc::nor::Misuse;
 
 #[test]
 fn a_missing_file_is_made_erased() {

@@ -4,7 +4,7 @@
 use xtensa_lx::semihosting;
 
 pub fn say(text: &str) {
-    semihosting::write(semihosting::STDOUT, text.as_bytes());
+    let _ = semihosting::write(semihosting::STDOUT, text.as_bytes());
 }
 
 /// A line of `label` and eight hexadecimal digits.
@@ -14,7 +14,7 @@ pub fn say_hex(label: &str, value: u32) {
     for (place, digit) in line[1..9].iter_mut().enumerate() {
         *digit = b"0123456789abcdef"[(value >> (28 - 4 * place)) as usize & 0xf];
     }
-    semihosting::write(semihosting::STDOUT, &line);
+    let _ = semihosting::write(semihosting::STDOUT, &line);
 }
 
 pub fn check(what: &str, holds: bool) {
@@ -32,7 +32,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 #[no_mangle]
 extern "C" fn __fault_write(bytes: *const u8, length: usize) {
     // SAFETY: the hook's contract.
-    semihosting::write(semihosting::STDOUT, unsafe {
+    let _ = semihosting::write(semihosting::STDOUT, unsafe {
         core::slice::from_raw_parts(bytes, length)
     });
 }

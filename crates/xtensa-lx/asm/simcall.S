@@ -1,4 +1,4 @@
-// A request to the emulator: number in a2, arguments in a3 to a5, result in a2.
+// A request to the emulator: number in a2, arguments in a3 to a5; result in a2, error number in a3: a u64 in the ABI.
 
     .section .text.xtensa_lx_simcall, "ax"
     .global xtensa_lx_simcall

@@ -14,7 +14,7 @@ use embedded_storage_async::nor_flash::{
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::nor::{self, Misuse};
+use crate::soc::nor::{self, Misuse};
 
 /// Bytes of a sector, as on the boards' SPI flash.
 pub const SECTOR: usize = 4096;

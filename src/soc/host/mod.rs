@@ -6,7 +6,6 @@ pub mod decode;
 pub mod executor;
 pub mod flash;
 pub mod net;
-pub mod nor;
 pub mod p1;
 pub mod ram_flash;
 pub mod run;

@@ -6,7 +6,7 @@ use embedded_storage_async::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
 
-use super::nor::{self, Misuse};
+use crate::soc::nor::{self, Misuse};
 
 const WRITE: usize = 4;
 

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)] // Interrupts are masked here.
 
 pub mod executor;
+pub mod net;
+pub mod stack;
 
 use xtensa_lx::interrupt;
 

@@ -13,7 +13,7 @@ impl uWrite for Console {
 
     fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
         // There is nobody to tell that the console is gone.
-        semihosting::write(semihosting::STDOUT, text.as_bytes());
+        let _ = semihosting::write(semihosting::STDOUT, text.as_bytes());
         Ok(())
     }
 }
@@ -23,5 +23,5 @@ impl uWrite for Console {
 extern "C" fn __fault_write(bytes: *const u8, length: usize) {
     // SAFETY: xtensa-lx-rt hands over so many bytes.
     let bytes = unsafe { core::slice::from_raw_parts(bytes, length) };
-    semihosting::write(semihosting::STDOUT, bytes);
+    let _ = semihosting::write(semihosting::STDOUT, bytes);
 }

@@ -1,44 +1,46 @@
 //! The emulated lx106: QEMU's machine lx60-nommu.
 //!
-//! The image reads telegrams from the UART and says on the console what became of each.
+//! Telegrams come through its UART, messages leave through its network card.
 #![allow(unsafe_code)] // Registers and interrupts.
 
 pub mod console;
+pub mod ethernet;
+pub mod flash;
+mod run;
 mod time;
 pub mod uart;
+pub mod words;
 
 use core::panic::PanicInfo;
 
 use embassy_executor::Spawner;
-use embassy_time::{Duration, with_timeout};
 use ufmt::uwriteln;
 use xtensa_lx::{interrupt, semihosting};
 use xtensa_lx_rt::exception::Context;
 
-use self::{console::Console, uart::Uart};
-use super::lx106::executor;
-use crate::{
-    p1::port::Port,
-    reading::{Reading, Skip},
-    receiver::{CrcPolicy, Proof, Receiver, Refusal},
-};
-
-/// After so long without a byte a begun telegram will not go on.
-const SILENCE: Duration = Duration::from_secs(1);
+use self::{console::Console, uart::Uart, words::Words};
+use super::lx106::{executor, stack};
 
 /// Status with which the emulator ends after a panic.
 const PANICKED: u8 = 2;
 /// Status with which the emulator ends after a fault.
 const FAULTED: u8 = 3;
+/// Status with which the emulator ends when a word on its command line cannot be used.
+const UNUSABLE: u8 = 4;
 
 /// `_start` in xtensa-lx-rt comes here with memory and stack in order.
 #[unsafe(export_name = "main")]
 extern "C" fn start() -> ! {
+    stack::paint();
     time::start();
+    let Ok(words) = Words::read() else {
+        semihosting::exit(UNUSABLE)
+    };
     let uart = Uart::start();
-    executor::run(|spawner: Spawner| match receive(uart) {
-        Ok(task) => spawner.spawn(task),
-        Err(_) => unreachable!("the task is spawned once"),
+    executor::run(|spawner: Spawner| {
+        if run::start(&spawner, words, uart).is_err() {
+            unreachable!("each task is spawned once");
+        }
     })
 }
 
@@ -51,6 +53,9 @@ extern "C" fn __level_1_interrupt(_level: u32, _frame: &Context) {
     }
     if raised & uart::INTERRUPT != 0 {
         uart::on_interrupt();
+    }
+    if raised & ethernet::INTERRUPT != 0 {
+        ethernet::on_interrupt();
     }
 }
 
@@ -65,37 +70,4 @@ fn panic(info: &PanicInfo) -> ! {
         let _ = uwriteln!(Console, "Panic at {}:{}", place.file(), place.line());
     }
     semihosting::exit(PANICKED)
-}
-
-#[embassy_executor::task]
-async fn receive(mut uart: Uart) {
-    let mut staged = Reading::new();
-    let mut receiver = Receiver::new(CrcPolicy::Auto, &mut staged);
-    let mut buffer = [0; 256];
-    let mut skipped = |_: &[u8], _: Skip| {};
-    let _ = uwriteln!(Console, "Ready");
-    uart.request(true);
-    loop {
-        match with_timeout(SILENCE, uart.read(&mut buffer)).await {
-            Ok(Ok(count)) => {
-                let mut input = &buffer[..count];
-                while let Some(verdict) = receiver.next(&mut input, &mut skipped) {
-                    tell(verdict, receiver.reading());
-                }
-            }
-            Ok(Err(never)) => match never {},
-            Err(_silent) => {
-                while let Some(verdict) = receiver.silence(&mut skipped) {
-                    tell(verdict, receiver.reading());
-                }
-            }
-        }
-    }
-}
-
-fn tell(verdict: Result<Proof, Refusal>, reading: &Reading) {
-    let _ = match verdict {
-        Ok(_) => uwriteln!(Console, "accepted {}", reading.len()),
-        Err(refusal) => uwriteln!(Console, "refused {} {}", refusal.name(), refusal.bytes()),
-    };
 }

@@ -106,12 +106,14 @@ pub(super) fn on_interrupt() {
 }
 
 /// The port. There is one UART: make one.
-pub struct Uart(());
+pub struct Uart {
+    waits: bool,
+}
 
 impl Uart {
     /// Switches the receiver on, at DSMR 4's line settings.
     pub(super) fn start() -> Self {
-        let mut uart = Self(());
+        let mut uart = Self { waits: false };
         uart.set_line(LineSettings::DSMR4);
         write(register::FCR, FIFO);
         write(register::MCR, INTERRUPTS_OUT);
@@ -119,6 +121,12 @@ impl Uart {
         // SAFETY: the handler above quiets it.
         unsafe { interrupt::enable_mask(INTERRUPT) };
         uart
+    }
+
+    /// Whether the far end is a recording, which takes its time: an emulated line holds back what
+    /// nobody has fetched.
+    pub(super) fn wait_for_reader(&mut self, waits: bool) {
+        self.waits = waits;
     }
 }
 
@@ -166,6 +174,10 @@ impl Port for Uart {
     fn request(&mut self, asserted: bool) {
         let outputs = if asserted { REQUEST } else { 0 };
         write(register::MCR, INTERRUPTS_OUT | outputs);
+    }
+
+    fn waits(&self) -> bool {
+        self.waits
     }
 
     fn line_errors(&self) -> LineErrors {

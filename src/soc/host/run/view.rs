@@ -316,7 +316,7 @@ impl Monitor for View {
         }
     }
 
-    fn disconnected<E: Error>(&self, failure: Failure<'_, E>, retry: Duration) {
+    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
         self.connected.set(false);
         let failure = failure_text(&failure);
         let mut text = failure.clone();

@@ -1,4 +1,4 @@
-//! The rules of NOR flash, kept by the flash chips that are none.
+//! The rules of NOR flash, kept by the flash chips that are files.
 
 use core::fmt;
 
@@ -33,7 +33,7 @@ pub enum Misuse {
 }
 
 /// Checks a read or a write.
-pub(super) fn check(
+pub(crate) fn check(
     offset: u32,
     length: usize,
     unit: usize,
@@ -58,7 +58,7 @@ pub(super) fn check(
 }
 
 /// Checks an erase and returns its length.
-pub(super) fn erase_length(
+pub(crate) fn erase_length(
     from: u32,
     to: u32,
     sector: usize,
@@ -74,7 +74,7 @@ pub(super) fn erase_length(
 }
 
 /// Checks that writing `new` over `old` turns no 0 into a 1.
-pub(super) fn check_clears_only(offset: u32, old: &[u8], new: &[u8]) -> Result<(), Misuse> {
+pub(crate) fn check_clears_only(offset: u32, old: &[u8], new: &[u8]) -> Result<(), Misuse> {
     match old.iter().zip(new).position(|(old, new)| new & !old != 0) {
         Some(index) => Err(Misuse::NotErased {
             offset: offset.saturating_add(index as u32),
@@ -84,7 +84,7 @@ pub(super) fn check_clears_only(offset: u32, old: &[u8], new: &[u8]) -> Result<(
 }
 
 impl Misuse {
-    pub(super) fn kind(self) -> NorFlashErrorKind {
+    pub(crate) fn kind(self) -> NorFlashErrorKind {
         match self {
             Self::NotAligned { .. } => NorFlashErrorKind::NotAligned,
             Self::OutOfBounds { .. } => NorFlashErrorKind::OutOfBounds,

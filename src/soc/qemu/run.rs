@@ -1,0 +1,200 @@
+//! The firmware's tasks on this board, and the memory that they work with.
+
+use embassy_executor::{SpawnError, Spawner};
+use embassy_futures::join::join3;
+use embassy_net::{Config, Runner, Stack, StackResources};
+use embassy_time::{Duration, Instant, Timer};
+use static_cell::{ConstStaticCell, StaticCell};
+use ufmt::uwriteln;
+use xtensa_lx::semihosting;
+
+use super::{
+    UNUSABLE,
+    console::Console,
+    ethernet::{self, Ethernet},
+    flash::{self, FileFlash},
+    uart::Uart,
+    words::{Name, Words},
+};
+use crate::{
+    app::{
+        mailbox::Mailbox,
+        meter::Meter,
+        publisher::{Publisher, RX_BUFFER, TX_BUFFER},
+        report::Report,
+        stats::Stats,
+        transport::GATHER,
+    },
+    p1::crc::{Rule, Running},
+    reading::Reading,
+    settings::Settings,
+    soc::lx106::{
+        net::{Net, Sockets},
+        stack,
+    },
+    storage::Store,
+};
+
+/// The MQTT session has one.
+const SOCKETS: usize = 1;
+const SOCKET_RX: usize = 512;
+const SOCKET_TX: usize = 2048;
+const _: () = assert!(SOCKET_TX >= GATHER, "a burst has to fit its socket");
+
+/// How often the console's network line is looked after.
+const LOOK: Duration = Duration::from_millis(250);
+
+type Network = Net<'static, SOCKETS, SOCKET_RX, SOCKET_TX>;
+
+/// Two readings change places between meter and publisher.
+static STAGED: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
+static WAITING: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
+static MQTT_RX: ConstStaticCell<[u8; RX_BUFFER]> = ConstStaticCell::new([0; RX_BUFFER]);
+static MQTT_TX: ConstStaticCell<[u8; TX_BUFFER]> = ConstStaticCell::new([0; TX_BUFFER]);
+static BUFFERS: ConstStaticCell<Sockets<SOCKETS, SOCKET_RX, SOCKET_TX>> =
+    ConstStaticCell::new(Sockets::new());
+/// One more each for DHCP and DNS.
+static RESOURCES: ConstStaticCell<StackResources<{ SOCKETS + 2 }>> =
+    ConstStaticCell::new(StackResources::new());
+static COMMON: StaticCell<Common> = StaticCell::new();
+
+/// What all tasks share.
+struct Common {
+    settings: Settings,
+    name: Name,
+    stats: Stats,
+    report: Report<Console>,
+    mailbox: Mailbox<'static>,
+}
+
+/// Starts the tasks.
+///
+/// # Errors
+/// A task was started before.
+pub fn start(spawner: &Spawner, words: Words, mut uart: Uart) -> Result<(), SpawnError> {
+    let Words {
+        settings,
+        name,
+        flash,
+        recording,
+        stats,
+    } = words;
+    uart.wait_for_reader(recording);
+    let common = &*COMMON.init_with(|| Common {
+        settings,
+        name,
+        stats: Stats::new(),
+        report: Report::new(Console),
+        mailbox: Mailbox::new(WAITING.take()),
+    });
+    if common.settings.mqtt_server == "-" {
+        spawner.spawn(discard(common)?);
+    } else {
+        let mut seed = Running::new(Rule::Arc);
+        seed.update(common.name.as_bytes());
+        let seed = u32::from(seed.value());
+        let (stack, runner) = embassy_net::new(
+            Ethernet::start(),
+            Config::dhcpv4(Default::default()),
+            RESOURCES.take(),
+            u64::from(seed) << 32 | Instant::now().as_ticks(),
+        );
+        spawner.spawn(network(runner, stack, common)?);
+        spawner.spawn(publish(
+            common,
+            Net::new(stack, BUFFERS.take()),
+            flash,
+            seed,
+        )?);
+    }
+    if stats > 0 {
+        let pause = Duration::from_secs(stats.into());
+        spawner.spawn(count(common, pause)?);
+    }
+    spawner.spawn(meter(common, uart)?);
+    let _ = uwriteln!(Console, "ready {}", common.name.as_str());
+    Ok(())
+}
+
+#[embassy_executor::task]
+async fn meter(common: &'static Common, mut uart: Uart) {
+    let Common {
+        settings,
+        mailbox,
+        stats,
+        report,
+        ..
+    } = common;
+    Meter::new(STAGED.take(), settings, mailbox, stats, report)
+        .run(&mut uart)
+        .await;
+}
+
+#[embassy_executor::task]
+async fn publish(common: &'static Common, network: Network, flash: FileFlash, seed: u32) {
+    let mut store = match Store::open(flash, 0..flash::CAPACITY as u32).await {
+        Ok(store) => store,
+        Err(_) => stop("the file of the state cannot be read"),
+    };
+    let publisher = Publisher {
+        network: &network,
+        settings: &common.settings,
+        name: &common.name,
+        mailbox: &common.mailbox,
+        store: &mut store,
+        stats: &common.stats,
+        monitor: &common.report,
+        seed,
+    };
+    if publisher.run(MQTT_RX.take(), MQTT_TX.take()).await.is_err() {
+        stop("the settings do not fit MQTT: shorten the longest");
+    }
+}
+
+fn stop(why: &str) -> ! {
+    let _ = uwriteln!(Console, "{}", why);
+    semihosting::exit(UNUSABLE)
+}
+
+/// Without a broker a reading has been dealt with when it has been judged.
+#[embassy_executor::task]
+async fn discard(common: &'static Common) {
+    while let Some(reading) = common.mailbox.take().await {
+        reading.done();
+    }
+}
+
+#[embassy_executor::task]
+async fn network(
+    mut runner: Runner<'static, Ethernet>,
+    stack: Stack<'static>,
+    common: &'static Common,
+) {
+    let tell = async {
+        let mut told = None;
+        loop {
+            let address = stack.config_v4().map(|config| config.address.address());
+            if address != told {
+                told = address;
+                common.report.network(address);
+            }
+            Timer::after(LOOK).await;
+        }
+    };
+    join3(runner.run(), ethernet::watch_link(), tell).await;
+}
+
+#[embassy_executor::task]
+async fn count(common: &'static Common, pause: Duration) {
+    loop {
+        Timer::after(pause).await;
+        let frames = ethernet::counters();
+        let own = [
+            ("frames_missed", frames.missed),
+            ("frames_damaged", frames.damaged),
+            ("frames_unsent", frames.unsent),
+            ("stack", stack::high_water()),
+        ];
+        common.report.stats(&common.stats, &own);
+    }
+}

@@ -12,9 +12,13 @@ const READ: u32 = 3;
 const WRITE: u32 = 4;
 const OPEN: u32 = 5;
 const LSEEK: u32 = 19;
+const SELECT_ONE: u32 = 29;
 const ARGC: u32 = 1000;
 const ARGV_SIZE: u32 = 1001;
 const ARGV: u32 = 1002;
+
+/// The emulator's standard input.
+pub const STDIN: u32 = 0;
 
 /// The emulator's standard output.
 pub const STDOUT: u32 = 1;
@@ -90,6 +94,20 @@ pub fn read(file: u32, bytes: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the emulator writes these bytes and no other.
     let result = unsafe { xtensa_lx_simcall(READ, file as usize, start, length) };
     checked(result).map(|count| count as usize)
+}
+
+/// Whether a [`read`] would return at once: there are bytes, or the end.
+///
+/// # Errors
+/// What the PC says.
+#[inline]
+pub fn is_readable(file: u32) -> Result<bool, Errno> {
+    const FOR_READING: usize = 1;
+    let no_time = [0u32; 2];
+    let limit = no_time.as_ptr() as usize;
+    // SAFETY: the emulator reads the two words of the time limit.
+    let result = unsafe { xtensa_lx_simcall(SELECT_ONE, file as usize, FOR_READING, limit) };
+    checked(result).map(|count| count > 0)
 }
 
 /// Opens a file of the PC's, by a path from the emulator's working directory.

@@ -27,6 +27,8 @@ const PANICKED: u8 = 2;
 const FAULTED: u8 = 3;
 /// Status with which the emulator ends when a word on its command line cannot be used.
 const UNUSABLE: u8 = 4;
+/// Status with which the emulator ends when the input has and not everything could be published.
+const UNPUBLISHED: u8 = 5;
 
 /// `_start` in xtensa-lx-rt comes here with memory and stack in order.
 #[unsafe(export_name = "main")]

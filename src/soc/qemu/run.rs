@@ -9,11 +9,11 @@ use ufmt::uwriteln;
 use xtensa_lx::semihosting;
 
 use super::{
-    UNUSABLE,
+    UNPUBLISHED, UNUSABLE,
     console::Console,
     ethernet::{self, Ethernet},
     flash::{self, FileFlash},
-    uart::Uart,
+    uart::{self, Uart},
     words::{Name, Words},
 };
 use crate::{
@@ -40,6 +40,13 @@ const SOCKETS: usize = 1;
 const SOCKET_RX: usize = 512;
 const SOCKET_TX: usize = 2048;
 const _: () = assert!(SOCKET_TX >= GATHER, "a burst has to fit its socket");
+
+/// How often the end of the input is looked for, and how often in a row it has to be seen.
+const END_LOOK: Duration = Duration::from_millis(100);
+const QUIET: u32 = 5;
+
+/// How long the broker may be away after the input's end.
+const LAST_TRY: Duration = Duration::from_secs(15);
 
 /// How often the console's network line is looked after.
 const LOOK: Duration = Duration::from_millis(250);
@@ -77,6 +84,7 @@ pub fn start(spawner: &Spawner, words: Words, mut uart: Uart) -> Result<(), Spaw
         name,
         flash,
         recording,
+        end,
         stats,
     } = words;
     uart.wait_for_reader(recording);
@@ -110,6 +118,9 @@ pub fn start(spawner: &Spawner, words: Words, mut uart: Uart) -> Result<(), Spaw
     if stats > 0 {
         let pause = Duration::from_secs(stats.into());
         spawner.spawn(count(common, pause)?);
+    }
+    if end {
+        spawner.spawn(watch_end()?);
     }
     spawner.spawn(meter(common, uart)?);
     let _ = uwriteln!(Console, "ready {}", common.name.as_str());
@@ -149,6 +160,41 @@ async fn publish(common: &'static Common, network: Network, flash: FileFlash, se
     if publisher.run(MQTT_RX.take(), MQTT_TX.take()).await.is_err() {
         stop("the settings do not fit MQTT: shorten the longest");
     }
+    finish(common)
+}
+
+/// The input has ended, and everything is published.
+fn finish(common: &Common) -> ! {
+    count_once(common);
+    semihosting::exit(0)
+}
+
+/// Takes the end of the emulator's standard input, and a silent line after it, for the end of the P1 input.
+#[embassy_executor::task]
+async fn watch_end() {
+    let mut quiet = 0;
+    while quiet < QUIET {
+        Timer::after(END_LOOK).await;
+        if uart::is_empty() && is_stdin_at_end() {
+            quiet += 1;
+        } else {
+            quiet = 0;
+        }
+    }
+    uart::end();
+    Timer::after(LAST_TRY).await;
+    let _ = uwriteln!(Console, "not everything could be published");
+    semihosting::exit(UNPUBLISHED)
+}
+
+/// What is typed before the end means nothing.
+fn is_stdin_at_end() -> bool {
+    while semihosting::is_readable(semihosting::STDIN) == Ok(true) {
+        if semihosting::read(semihosting::STDIN, &mut [0; 64]) == Ok(0) {
+            return true;
+        }
+    }
+    false
 }
 
 fn stop(why: &str) -> ! {
@@ -162,6 +208,7 @@ async fn discard(common: &'static Common) {
     while let Some(reading) = common.mailbox.take().await {
         reading.done();
     }
+    finish(common)
 }
 
 #[embassy_executor::task]
@@ -188,13 +235,17 @@ async fn network(
 async fn count(common: &'static Common, pause: Duration) {
     loop {
         Timer::after(pause).await;
-        let frames = ethernet::counters();
-        let own = [
-            ("frames_missed", frames.missed),
-            ("frames_damaged", frames.damaged),
-            ("frames_unsent", frames.unsent),
-            ("stack", stack::high_water()),
-        ];
-        common.report.stats(&common.stats, &own);
+        count_once(common);
     }
+}
+
+fn count_once(common: &Common) {
+    let frames = ethernet::counters();
+    let own = [
+        ("frames_missed", frames.missed),
+        ("frames_damaged", frames.damaged),
+        ("frames_unsent", frames.unsent),
+        ("stack", stack::high_water()),
+    ];
+    common.report.stats(&common.stats, &own);
 }

@@ -69,6 +69,7 @@ struct Received {
     ring: Deque<u8, RING>,
     errors: LineErrors,
     reader: WakerRegistration,
+    ended: bool,
 }
 
 static RECEIVED_BYTES: Mutex<RefCell<Received>> = Mutex::new(RefCell::new(Received {
@@ -79,6 +80,7 @@ static RECEIVED_BYTES: Mutex<RefCell<Received>> = Mutex::new(RefCell::new(Receiv
         parity: 0,
     },
     reader: WakerRegistration::new(),
+    ended: false,
 }));
 
 /// Handles the UART's interrupt; emptying the FIFO quiets it. When the ring is full the rest stays in
@@ -101,6 +103,20 @@ pub(super) fn on_interrupt() {
             // There is room, see above.
             let _ = received.ring.push_back(read(register::RBR) as u8);
         }
+        received.reader.wake();
+    });
+}
+
+/// Whether there is nothing to fetch.
+pub(super) fn is_empty() -> bool {
+    critical_section::with(|cs| RECEIVED_BYTES.borrow_ref(cs).ring.is_empty())
+}
+
+/// Nothing more will come: who reads is told so.
+pub(super) fn end() {
+    critical_section::with(|cs| {
+        let mut received = RECEIVED_BYTES.borrow_ref_mut(cs);
+        received.ended = true;
         received.reader.wake();
     });
 }
@@ -145,7 +161,7 @@ impl Port for Uart {
                     *place = byte;
                     count += 1;
                 }
-                if count == 0 && !buffer.is_empty() {
+                if count == 0 && !buffer.is_empty() && !received.ended {
                     received.reader.register(context.waker());
                     return Poll::Pending;
                 }

@@ -15,11 +15,12 @@ use crate::settings::{KEYS, SettingError, Settings};
 const ROOM: usize = 2048;
 
 /// Words that are about the run; all others are settings.
-const RUN: [(&str, &str); 4] = [
+const RUN: [(&str, &str); 5] = [
     ("state", "the path of a file, up to 255 characters"),
     ("name", "the device's name, 1 to 31 characters"),
     ("recording", "true or false"),
     ("stats", "seconds, 0 to 3600"),
+    ("end", "stdin or never"),
 ];
 
 /// The device's name.
@@ -35,6 +36,8 @@ pub struct Words {
     pub flash: FileFlash,
     /// Whether the UART waits for the publisher, as a file does.
     pub recording: bool,
+    /// Whether the end of the emulator's standard input ends the run.
+    pub end: bool,
     /// Seconds from one line of counters to the next; 0 for none.
     pub stats: u16,
 }
@@ -59,6 +62,7 @@ impl Words {
             name: Name::try_from("Metertrekker-qemu").unwrap_or_default(),
             flash: FileFlash::NONE,
             recording: false,
+            end: false,
             stats: 60,
         };
         let mut room = [0; ROOM / 4];
@@ -103,6 +107,13 @@ impl Words {
                 _ => return Err(bad),
             },
             "recording" => self.recording = value.parse().map_err(|_| bad)?,
+            "end" => {
+                self.end = match value {
+                    "stdin" => true,
+                    "never" => false,
+                    _ => return Err(bad),
+                }
+            }
             _ => match value.parse() {
                 Ok(seconds) if seconds <= 3600 => self.stats = seconds,
                 _ => return Err(bad),

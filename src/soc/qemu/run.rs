@@ -20,7 +20,7 @@ use crate::{
     app::{
         mailbox::Mailbox,
         meter::Meter,
-        publisher::{Publisher, RX_BUFFER, TX_BUFFER},
+        publisher::{Publisher, Room},
         report::Report,
         stats::Stats,
         transport::GATHER,
@@ -44,13 +44,14 @@ const _: () = assert!(SOCKET_TX >= GATHER, "a burst has to fit its socket");
 /// How often the console's network line is looked after.
 const LOOK: Duration = Duration::from_millis(250);
 
+type TheMeter = Meter<'static, 'static, Report<Console>>;
 type Network = Net<'static, SOCKETS, SOCKET_RX, SOCKET_TX>;
 
 /// Two readings change places between meter and publisher.
 static STAGED: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
 static WAITING: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
-static MQTT_RX: ConstStaticCell<[u8; RX_BUFFER]> = ConstStaticCell::new([0; RX_BUFFER]);
-static MQTT_TX: ConstStaticCell<[u8; TX_BUFFER]> = ConstStaticCell::new([0; TX_BUFFER]);
+static METER: StaticCell<TheMeter> = StaticCell::new();
+static ROOM: ConstStaticCell<Room> = ConstStaticCell::new(Room::new());
 static BUFFERS: ConstStaticCell<Sockets<SOCKETS, SOCKET_RX, SOCKET_TX>> =
     ConstStaticCell::new(Sockets::new());
 /// One more each for DHCP and DNS.
@@ -67,18 +68,24 @@ struct Common {
     mailbox: Mailbox<'static>,
 }
 
-/// Starts the tasks.
+/// Starts the tasks as the words on the emulator's command line say.
 ///
 /// # Errors
 /// A task was started before.
-pub fn start(spawner: &Spawner, words: Words, mut uart: Uart) -> Result<(), SpawnError> {
-    let Words {
+// Inlined, what this needs of the stack would be taken as long as the tasks run.
+#[inline(never)]
+pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
+    let Ok(Words {
         settings,
         name,
         flash,
         recording,
-        stats,
-    } = words;
+        stats: seconds,
+    }) = Words::read()
+    else {
+        semihosting::exit(UNUSABLE)
+    };
+    let mut uart = Uart::start();
     uart.wait_for_reader(recording);
     let common = &*COMMON.init_with(|| Common {
         settings,
@@ -107,17 +114,10 @@ pub fn start(spawner: &Spawner, words: Words, mut uart: Uart) -> Result<(), Spaw
             seed,
         )?);
     }
-    if stats > 0 {
-        let pause = Duration::from_secs(stats.into());
+    if seconds > 0 {
+        let pause = Duration::from_secs(seconds.into());
         spawner.spawn(count(common, pause)?);
     }
-    spawner.spawn(meter(common, uart)?);
-    let _ = uwriteln!(Console, "ready {}", common.name.as_str());
-    Ok(())
-}
-
-#[embassy_executor::task]
-async fn meter(common: &'static Common, mut uart: Uart) {
     let Common {
         settings,
         mailbox,
@@ -125,9 +125,15 @@ async fn meter(common: &'static Common, mut uart: Uart) {
         report,
         ..
     } = common;
-    Meter::new(STAGED.take(), settings, mailbox, stats, report)
-        .run(&mut uart)
-        .await;
+    let the_meter = METER.init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, report));
+    spawner.spawn(meter(the_meter, uart)?);
+    let _ = uwriteln!(Console, "ready {}", common.name.as_str());
+    Ok(())
+}
+
+#[embassy_executor::task]
+async fn meter(meter: &'static mut TheMeter, mut uart: Uart) {
+    meter.run(&mut uart).await;
 }
 
 #[embassy_executor::task]
@@ -136,7 +142,7 @@ async fn publish(common: &'static Common, network: Network, flash: FileFlash, se
         Ok(store) => store,
         Err(_) => stop("the file of the state cannot be read"),
     };
-    let publisher = Publisher {
+    let mut publisher = Publisher {
         network: &network,
         settings: &common.settings,
         name: &common.name,
@@ -146,7 +152,7 @@ async fn publish(common: &'static Common, network: Network, flash: FileFlash, se
         monitor: &common.report,
         seed,
     };
-    if publisher.run(MQTT_RX.take(), MQTT_TX.take()).await.is_err() {
+    if publisher.run(ROOM.take()).await.is_err() {
         stop("the settings do not fit MQTT: shorten the longest");
     }
 }

@@ -79,11 +79,11 @@ const TIERS: &[Tier] = &[
     Tier {
         name: "lx106",
         about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, telegrams through the UART",
-        test_files: &["lx106"],
+        test_files: &["lx106", "qemu"],
         steps: &[
             Step::NeedsLx106,
             Step::Lx106Images,
-            Step::Cargo(&["test", "--test", "lx106"]),
+            Step::Cargo(&["test", "--test", "lx106", "--test", "qemu"]),
         ],
     },
     Tier {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use metertrekker::app::transport::SEGMENT;
 use support::firmware::{self, text};
 use support::peers::{Message, Mosquitto, MosquittoConfig, Subscriber};
 use support::qemu::{Board, fixture, telegrams};
@@ -152,6 +153,7 @@ fn a_link_that_comes_back_is_used_again() {
     };
     let mut subscriber = broker.subscribe("#");
     board.wait_for_event("connected", 1);
+    board.wait_for_event("network up 10.0.2.15", 1);
     board.tell_monitor("set_link net0 off");
     board.wait_for_event("network down", 1);
     board.tell_monitor("set_link net0 on");
@@ -283,7 +285,8 @@ fn a_telegrams_messages_share_their_segments() {
         return;
     };
     board.wait_for_event("connected", 1);
-    let meters = ["esmr50", "be", "se", "lt", "esmr50_long_message", "dsmr22"];
+    // Not one with a message of a kilobyte: it has to wait until the InfluxDB lines are acknowledged.
+    let meters = ["esmr50", "be", "se", "lt", "dsmr22"];
     for meter in meters {
         // A telegram's segments are told from the next one's by the pause between them.
         thread::sleep(Duration::from_millis(700));
@@ -301,8 +304,9 @@ fn a_telegrams_messages_share_their_segments() {
     for (burst, meter) in bursts[1..].iter().zip(meters) {
         let bytes: usize = burst.iter().map(|segment| segment.bytes).sum();
         assert!(bytes > 500, "{meter}: {bytes} bytes");
-        let least = bytes.div_ceil(1460);
-        assert_eq!(burst.len(), least, "{meter}: {bytes} bytes");
+        let least = bytes.div_ceil(SEGMENT);
+        let sizes: Vec<usize> = burst.iter().map(|segment| segment.bytes).collect();
+        assert_eq!(sizes.len(), least, "{meter}: {sizes:?}");
     }
 }
 

@@ -78,7 +78,7 @@ const TIERS: &[Tier] = &[
     },
     Tier {
         name: "lx106",
-        about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, telegrams through the UART",
+        about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, the whole firmware from its UART to mosquitto",
         test_files: &["lx106", "qemu"],
         steps: &[
             Step::NeedsLx106,

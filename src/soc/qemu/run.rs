@@ -20,7 +20,7 @@ use crate::{
     app::{
         mailbox::Mailbox,
         meter::Meter,
-        publisher::{Publisher, Room},
+        publisher::{Publisher, RX_BUFFER, Room, TX_BUFFER},
         report::Report,
         stats::Stats,
         transport::GATHER,
@@ -28,17 +28,18 @@ use crate::{
     p1::crc::{Rule, Running},
     reading::Reading,
     settings::Settings,
-    soc::lx106::{
-        net::{Net, Sockets},
-        stack,
+    soc::{
+        lx106::{
+            net::{Net, Sockets},
+            stack,
+        },
+        ram::{self, SOCKET_RX, SOCKET_TX},
     },
     storage::Store,
 };
 
 /// The MQTT session has one.
 const SOCKETS: usize = 1;
-const SOCKET_RX: usize = 512;
-const SOCKET_TX: usize = 2048;
 const _: () = assert!(SOCKET_TX >= GATHER, "a burst has to fit its socket");
 
 /// How often the console's network line is looked after.
@@ -58,6 +59,15 @@ static BUFFERS: ConstStaticCell<Sockets<SOCKETS, SOCKET_RX, SOCKET_TX>> =
 static RESOURCES: ConstStaticCell<StackResources<{ SOCKETS + 2 }>> =
     ConstStaticCell::new(StackResources::new());
 static COMMON: StaticCell<Common> = StaticCell::new();
+
+/// The ledger's lines against what is really taken; a mismatch names both.
+const _: [(); ram::READINGS] = [(); 2 * size_of::<Reading>()];
+const _: [(); ram::METER] = [(); size_of::<TheMeter>()];
+const _: [(); ram::MQTT_RX] = [(); RX_BUFFER];
+const _: [(); ram::MQTT_TX] = [(); TX_BUFFER];
+const _: [(); ram::GATHER] = [(); GATHER];
+const _: [(); ram::NETWORK] = [(); size_of::<StackResources<{ SOCKETS + 2 }>>()];
+const _: [(); ram::COMMON] = [(); size_of::<Common>()];
 
 /// What all tasks share.
 struct Common {

@@ -53,6 +53,8 @@ fn lay_out() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("board.x"), board.linker_script())
         .map_err(|error| format!("board.x: {error}"))?;
+    fs::write(out.join("ram.rs"), board.ram_constants())
+        .map_err(|error| format!("ram.rs: {error}"))?;
     println!("cargo::rustc-cfg=soc=\"{}\"", board.soc);
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");

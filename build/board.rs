@@ -1,6 +1,7 @@
 //! A board's file to what the linker needs of it.
 
 use serde::Deserialize;
+use toml::Spanned;
 
 /// A file in `boards/`.
 #[derive(Debug, Deserialize)]
@@ -13,6 +14,59 @@ pub struct Board {
     #[allow(dead_code)] // Not every build script asks.
     pub soc: String,
     memory: Memory,
+    ram: Ram,
+}
+
+/// What the image takes of the chip's data memory, line by line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ram {
+    budget: Spanned<u32>,
+    owed: Spanned<u32>,
+    lines: Lines,
+}
+
+/// A part's bytes and purpose.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    bytes: Spanned<u32>,
+    #[allow(dead_code)] // For people.
+    r#for: String,
+}
+
+/// Declares the lines that a ledger has: each becomes a constant of the code.
+macro_rules! lines {
+    ($($name:ident $constant:ident,)*) => {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Lines {
+            $($name: Line,)*
+        }
+
+        impl Lines {
+            fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, &Line)> {
+                [$((stringify!($name), stringify!($constant), &self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+lines! {
+    ring RING,
+    readings READINGS,
+    meter METER,
+    mqtt_rx MQTT_RX,
+    mqtt_tx MQTT_TX,
+    gather GATHER,
+    socket_rx SOCKET_RX,
+    socket_tx SOCKET_TX,
+    network NETWORK,
+    common COMMON,
+    tasks TASKS,
+    rest REST,
+    rodata RODATA,
+    stack STACK,
 }
 
 #[derive(Debug, Deserialize)]
@@ -33,11 +87,54 @@ struct Region {
 
 /// Reads a board's text; the error names the file, and the line as far as TOML knows it.
 pub fn read(file: &str, text: &str) -> Result<Board, String> {
-    toml::from_str(text).map_err(|error: toml::de::Error| {
+    let at = |start: usize| format!("{file}:{}", 1 + text[..start].matches('\n').count());
+    let board: Board = toml::from_str(text).map_err(|error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
-        let line = 1 + text[..start].matches('\n').count();
-        format!("{file}:{line}: {}", error.message())
-    })
+        format!("{}: {}", at(start), error.message())
+    })?;
+    match board.ram.problem() {
+        Some((start, problem)) => Err(format!("{}: {problem}", at(start))),
+        None => Ok(board),
+    }
+}
+
+/// What `owed` may be above the truth: changes of a few bytes should not touch the file.
+const SLACK: u64 = 512;
+
+impl Ram {
+    /// What contradicts itself, and where.
+    fn problem(&self) -> Option<(usize, String)> {
+        if let Some((name, _, line)) = self
+            .lines
+            .all()
+            .find(|(_, _, line)| *line.bytes.get_ref() == 0)
+        {
+            let problem = format!("`{name}` takes 0 bytes; name what it takes");
+            return Some((line.bytes.span().start, problem));
+        }
+        let sum: u64 = self
+            .lines
+            .all()
+            .map(|(_, _, line)| u64::from(*line.bytes.get_ref()))
+            .sum();
+        let (budget, owed) = (
+            u64::from(*self.budget.get_ref()),
+            u64::from(*self.owed.get_ref()),
+        );
+        let over = sum.saturating_sub(budget);
+        if over > owed {
+            let problem = format!(
+                "the lines of [ram] take {sum} bytes, {} more than the budget of {budget} and the {owed} owed allow",
+                over - owed
+            );
+            return Some((self.budget.span().start, problem));
+        }
+        if owed > over + SLACK {
+            let problem = format!("{owed} bytes are owed, but only {over} are missing: lower it");
+            return Some((self.owed.span().start, problem));
+        }
+        None
+    }
 }
 
 impl Board {
@@ -61,6 +158,35 @@ impl Board {
                 region.origin, region.length
             ));
         }
-        script + "}\n"
+        script += "}\n";
+        script + &self.ram.assertions(&self.soc)
+    }
+
+    /// The ledger's lines as constants.
+    #[allow(dead_code)] // Not every build script asks.
+    pub fn ram_constants(&self) -> String {
+        let mut code =
+            String::from("// Generated from the board's [ram] by build.rs. Do not edit.\n");
+        for (_, constant, line) in self.ram.lines.all() {
+            code += &format!("pub const {constant}: usize = {};\n", line.bytes.get_ref());
+        }
+        code
+    }
+}
+
+impl Ram {
+    /// What only the linker knows: it stops when the ledger's lines are not kept.
+    fn assertions(&self, soc: &str) -> String {
+        let lines = &self.lines;
+        let (rodata, stack) = (*lines.rodata.bytes.get_ref(), *lines.stack.bytes.get_ref());
+        let sum: u32 = lines.all().map(|(_, _, line)| *line.bytes.get_ref()).sum();
+        let variables = sum - rodata - stack;
+        format!(
+            "
+ASSERT(SIZEOF(.rodata) <= {rodata}, \"{soc}: .rodata is longer than its line in the board's [ram]\")
+ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= {variables}, \"{soc}: .data and .bss are longer than their lines in the board's [ram]\")
+ASSERT(_stack_end - _stack_limit >= {stack}, \"{soc}: the stack is shorter than its line in the board's [ram]\")
+"
+        )
     }
 }

@@ -13,6 +13,32 @@ dram = { origin = 0x3ffe8000, length = 0x14000 }
 irom = { origin = 0x40210000, length = 0x73000 }
 ";
 
+/// 14 lines of 100 bytes each.
+const RAM: &str = "[ram]
+budget = 1000
+owed = 500
+[ram.lines]
+ring = { bytes = 100, for = \"x\" }
+readings = { bytes = 100, for = \"x\" }
+meter = { bytes = 100, for = \"x\" }
+mqtt_rx = { bytes = 100, for = \"x\" }
+mqtt_tx = { bytes = 100, for = \"x\" }
+gather = { bytes = 100, for = \"x\" }
+socket_rx = { bytes = 100, for = \"x\" }
+socket_tx = { bytes = 100, for = \"x\" }
+network = { bytes = 100, for = \"x\" }
+common = { bytes = 100, for = \"x\" }
+tasks = { bytes = 100, for = \"x\" }
+rest = { bytes = 100, for = \"x\" }
+rodata = { bytes = 100, for = \"x\" }
+stack = { bytes = 100, for = \"x\" }
+";
+
+/// A board with this ledger.
+fn with_ram(ram: &str) -> String {
+    format!("about = \"x\"\nsoc = \"qemu\"\n{MEMORY}{ram}")
+}
+
 fn problem(text: &str) -> String {
     match board::read("boards/x.toml", text) {
         Ok(board) => panic!("{board:?}"),
@@ -41,8 +67,8 @@ fn every_board_is_complete_and_its_soc_exists() {
 
 #[test]
 fn the_linker_gets_every_memory() {
-    let text = format!("about = \"x\"\nsoc = \"qemu\"\n{MEMORY}");
-    let script = board::read("boards/x.toml", &text).unwrap().linker_script();
+    let board = board::read("boards/x.toml", &with_ram(RAM)).unwrap();
+    let script = board.linker_script();
     assert_eq!(
         script,
         "MEMORY
@@ -52,8 +78,57 @@ fn the_linker_gets_every_memory() {
   dram : ORIGIN = 0x3ffe8000, LENGTH = 0x14000
   irom : ORIGIN = 0x40210000, LENGTH = 0x73000
 }
+
+ASSERT(SIZEOF(.rodata) <= 100, \"qemu: .rodata is longer than its line in the board's [ram]\")
+ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= 1200, \"qemu: .data and .bss are longer than their lines in the board's [ram]\")
+ASSERT(_stack_end - _stack_limit >= 100, \"qemu: the stack is shorter than its line in the board's [ram]\")
 "
     );
+}
+
+#[test]
+fn the_code_gets_every_line_of_the_ledger() {
+    let board = board::read("boards/x.toml", &with_ram(RAM)).unwrap();
+    let constants = board.ram_constants();
+    assert!(
+        constants.contains("\npub const MQTT_TX: usize = 100;\n"),
+        "{constants}"
+    );
+    assert_eq!(constants.lines().count(), 15);
+}
+
+#[test]
+fn a_ledger_that_contradicts_itself_is_refused() {
+    for (from, to, expected) in [
+        (
+            "rodata = { bytes = 100",
+            "rodata = { bytes = 250",
+            "boards/x.toml:9: the lines of [ram] take 1550 bytes, 50 more than the budget of 1000 and the 500 owed allow",
+        ),
+        (
+            "owed = 500",
+            "owed = 913",
+            "boards/x.toml:10: 913 bytes are owed, but only 400 are missing: lower it",
+        ),
+        (
+            "meter = { bytes = 100",
+            "meter = { bytes = 0",
+            "boards/x.toml:14: `meter` takes 0 bytes; name what it takes",
+        ),
+        (
+            "gather = { bytes = 100, for = \"x\" }\n",
+            "",
+            "boards/x.toml:11: missing field `gather`",
+        ),
+        (
+            "ring = ",
+            "rings = ",
+            "boards/x.toml:12: unknown field `rings`, expected one of `ring`, `readings`, `meter`, `mqtt_rx`, `mqtt_tx`, \
+             `gather`, `socket_rx`, `socket_tx`, `network`, `common`, `tasks`, `rest`, `rodata`, `stack`",
+        ),
+    ] {
+        assert_eq!(problem(&with_ram(&RAM.replace(from, to))), expected);
+    }
 }
 
 #[test]
@@ -66,7 +141,7 @@ fn mistakes_are_named_with_file_and_line() {
         problem(&format!(
             "about = \"x\"\nsoc = \"qemu\"\nspeed = 1\n{MEMORY}"
         )),
-        "boards/x.toml:3: unknown field `speed`, expected one of `about`, `soc`, `memory`"
+        "boards/x.toml:3: unknown field `speed`, expected one of `about`, `soc`, `memory`, `ram`"
     );
     let without_iram = MEMORY.replace("iram", "irm");
     assert!(

@@ -4,41 +4,15 @@ mod support;
 
 use std::env;
 use std::fs;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use metertrekker::reading::{Reading, Skip};
 use metertrekker::receiver::{CrcPolicy, Proof, Receiver, Refusal};
 use support::child::Running;
-use support::peers::{did_not_run, find};
-use tempfile::TempDir;
-
-const QEMU: &str = "qemu-system-xtensa";
-
-/// QEMU with an image that `cargo xtask test lx106` has built; `None` when one of the two is missing.
-fn qemu(image: &str) -> Option<Command> {
-    let qemu = find(QEMU, "`./test` installs it")?;
-    let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .with_file_name("firmware")
-        .join(image);
-    if !path.is_file() {
-        did_not_run(&format!(
-            "{image} is not built: `cargo xtask test lx106` builds it"
-        ));
-        return None;
-    }
-    let mut command = Command::new(qemu);
-    command
-        .args(["-M", "lx60-nommu", "-cpu", "lx106"])
-        .args(["-semihosting", "-display", "none", "-monitor", "none"])
-        .args(["-nic", "none", "-kernel"])
-        .arg(path);
-    Some(command)
-}
+use support::peers::did_not_run;
+use support::qemu::{Board, fixture, qemu, telegrams};
 
 /// What an image of `crates/lx106-tests` printed, and the status with which it ended.
 struct Output {
@@ -50,7 +24,7 @@ struct Output {
 fn run(image: &str) -> Option<Output> {
     let mut command = qemu(&format!("self-tests/{image}.elf"))?;
     // By instructions, not by the PC's clock: the images set alarms a few instructions ahead.
-    command.args(["-serial", "none", "-icount", "shift=5"]);
+    command.args(["-nic", "none", "-serial", "none", "-icount", "shift=5"]);
     let mut running = Running::start(image, &mut command);
     let status = running.wait_for_end();
     Some(Output {
@@ -142,55 +116,12 @@ fn a_fault_without_a_stack_is_reported() {
     assert!(lines[1].contains("  a1  ffffff50  "), "{lines:#?}");
 }
 
-/// The board's image with a line to its UART.
-struct Board {
-    running: Running,
-    line: UnixStream,
-    _folder: TempDir,
-}
-
-impl Board {
-    fn start() -> Option<Self> {
-        let mut command = qemu("qemu.elf")?;
-        let folder = tempfile::tempdir().expect("a folder");
-        let socket = folder.path().join("p1");
-        command
-            .arg("-serial")
-            .arg(format!("unix:{},server=on,wait=off", socket.display()));
-        let mut running = Running::start("QEMU", &mut command);
-        running.wait_for("it is ready", |lines| {
-            lines.iter().any(|line| line == "Ready").then_some(())
-        });
-        Some(Self {
-            running,
-            line: UnixStream::connect(socket).expect("the UART's socket"),
-            _folder: folder,
-        })
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.line.write_all(bytes).expect("the UART takes bytes");
-    }
-
-    /// The first `count` verdicts.
-    fn verdicts(&mut self, count: usize) -> Vec<String> {
-        self.running
-            .wait_for(&format!("{count} verdicts"), |lines| {
-                let verdicts: Vec<String> = lines
-                    .iter()
-                    .filter(|line| line.starts_with("accepted") || line.starts_with("refused"))
-                    .cloned()
-                    .collect();
-                (verdicts.len() >= count).then_some(verdicts)
-            })
-    }
-}
-
 /// What the same code says on this machine.
 fn verdicts_here(bytes: &[u8]) -> Vec<String> {
     fn line(verdict: Result<Proof, Refusal>, reading: &Reading) -> String {
         match verdict {
-            Ok(_) => format!("accepted {}", reading.len()),
+            Ok(Proof::Crc) => format!("accepted {} crc", reading.len()),
+            Ok(Proof::None) => format!("accepted {} none", reading.len()),
             Err(refusal) => format!("refused {} {}", refusal.name(), refusal.bytes()),
         }
     }
@@ -208,30 +139,9 @@ fn verdicts_here(bytes: &[u8]) -> Vec<String> {
     verdicts
 }
 
-fn fixture(path: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(path);
-    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-/// All telegrams of a folder, one after the other.
-fn telegrams(folder: &Path) -> Vec<u8> {
-    let mut names: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
-        .map(|file| file.expect("a file").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "p1"))
-        .collect();
-    names.sort();
-    names
-        .iter()
-        .flat_map(|path| fs::read(path).expect("a telegram"))
-        .collect()
-}
-
 #[test]
 fn telegrams_at_full_speed_are_judged_as_on_this_machine() {
-    let Some(mut board) = Board::start() else {
+    let Some(mut board) = Board::without_broker() else {
         return;
     };
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -250,7 +160,7 @@ fn the_corpus_is_judged_as_on_this_machine() {
         did_not_run("P1_CORPUS is not set: it names the folder with the corpus of real telegrams");
         return;
     };
-    let Some(mut board) = Board::start() else {
+    let Some(mut board) = Board::without_broker() else {
         return;
     };
     let bytes = telegrams(Path::new(&folder));
@@ -262,7 +172,7 @@ fn the_corpus_is_judged_as_on_this_machine() {
 
 #[test]
 fn a_telegram_cut_off_is_given_up_after_a_second_of_silence() {
-    let Some(mut board) = Board::start() else {
+    let Some(mut board) = Board::without_broker() else {
         return;
     };
     let whole = fixture("meters/esmr50.p1");
@@ -280,7 +190,8 @@ fn a_telegram_cut_off_is_given_up_after_a_second_of_silence() {
 
 /// Processor time that QEMU has used.
 fn processor_time(board: &Board) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", board.running.id())).expect("a process");
+    let stat =
+        fs::read_to_string(format!("/proc/{}/stat", board.running().id())).expect("a process");
     // After the name in brackets; utime and stime are fields 14 and 15, in hundredths of a second (proc(5)).
     let fields: Vec<&str> = stat
         .rsplit(')')
@@ -297,7 +208,9 @@ fn processor_time(board: &Board) -> Duration {
 
 #[test]
 fn the_core_sleeps_while_nothing_comes() {
-    let Some(board) = Board::start() else { return };
+    let Some(board) = Board::without_broker() else {
+        return;
+    };
     let before = processor_time(&board);
     thread::sleep(Duration::from_secs(2));
     let spent = processor_time(&board) - before;

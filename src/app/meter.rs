@@ -77,7 +77,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
     /// A telegram is asked for when the interval has passed, and the request released as soon as
     /// one is proved (P1 companion standard 5.0.2 §5.3). A meter that streams all the time is as
     /// good: what comes in between is proved and not published.
-    pub async fn run(mut self, port: &mut impl Port) {
+    pub async fn run(&mut self, port: &mut impl Port) {
         self.waits = port.waits();
         let lines = self.settings.line.candidates();
         if let Some(line) = lines.first() {

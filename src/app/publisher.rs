@@ -20,7 +20,7 @@ use super::{
     mailbox::Mailbox,
     monitor::{Drop, Failure, Monitor},
     stats::Stats,
-    transport::Gathering,
+    transport::{Gathered, Gathering},
 };
 use crate::{
     metric::Device,
@@ -84,6 +84,30 @@ pub struct Publisher<'s, 'a, N, F, M> {
     pub monitor: &'s M,
     /// Parts the ways of devices that lost their broker at the same moment.
     pub seed: u32,
+}
+
+/// What the MQTT session works in.
+pub struct Room {
+    rx: [u8; RX_BUFFER],
+    tx: [u8; TX_BUFFER],
+    gathered: Gathered,
+}
+
+impl Room {
+    /// Empty.
+    pub const fn new() -> Self {
+        Self {
+            rx: [0; RX_BUFFER],
+            tx: [0; TX_BUFFER],
+            gathered: Gathered::new(),
+        }
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// The topics that do not belong to a metric.
@@ -160,7 +184,7 @@ impl<E> Lost<E> {
 }
 
 /// A connection whose writes are gathered.
-type Link<'c, 'b, S> = Connection<'c, 'b, Gathering<S>>;
+type Link<'c, 'b, 'g, S> = Connection<'c, 'b, Gathering<'g, S>>;
 
 impl<N, F, M, E> Publisher<'_, '_, N, F, M>
 where
@@ -170,11 +194,12 @@ where
     M: Monitor,
 {
     /// Publishes every reading until the mailbox is closed and all is acknowledged. Without a
-    /// broker it tries again for ever. `rx` and `tx` are [`RX_BUFFER`] and [`TX_BUFFER`] bytes.
+    /// broker it tries again for ever.
     ///
     /// # Errors
     /// A setting is too long for the MQTT session.
-    pub async fn run(mut self, rx: &mut [u8], tx: &mut [u8]) -> Result<(), ConfigError> {
+    pub async fn run(&mut self, room: &mut Room) -> Result<(), ConfigError> {
+        let Room { rx, tx, gathered } = room;
         let topics = Topics::new(self.settings);
         let mut changes = Changes::new();
         self.recall(&mut changes).await;
@@ -185,9 +210,15 @@ where
         loop {
             let connections = self.stats.connections.get();
             in_flight |= !session.is_publish_quiescent();
-            let served =
-                self.connection(&mut session, &topics, &mut changes, &mut in_flight, since);
-            let Err(lost) = served.await else {
+            let until_lost = self.connection(
+                &mut session,
+                gathered,
+                &topics,
+                &mut changes,
+                &mut in_flight,
+                since,
+            );
+            let Err(lost) = until_lost.await else {
                 return Ok(());
             };
             if self.stats.connections.get() != connections {
@@ -233,6 +264,7 @@ where
     async fn connection(
         &mut self,
         session: &mut Session<'_>,
+        gathered: &mut Gathered,
         topics: &Topics,
         changes: &mut Changes,
         in_flight: &mut bool,
@@ -252,7 +284,7 @@ where
         let stream = with_timeout(STEP, connected)
             .await?
             .map_err(Lost::Connect)?;
-        let handshake = session.connect(Gathering::new(stream));
+        let handshake = session.connect(Gathering::new(stream, gathered));
         let mut link = with_timeout(STEP, handshake).await??;
         let after = since.elapsed();
         self.stats.connections.count();
@@ -301,7 +333,10 @@ where
     ///
     /// # Cancellation Safety
     /// No byte is lost or repeated.
-    async fn progress<S: Io<Error = E>>(&self, link: &mut Link<'_, '_, S>) -> Result<(), Lost<E>> {
+    async fn progress<S: Io<Error = E>>(
+        &self,
+        link: &mut Link<'_, '_, '_, S>,
+    ) -> Result<(), Lost<E>> {
         match link.poll().await.map(drop) {
             // One message was refused; the connection is as good as before.
             Err(Error::Peer(PeerError::Rejected(reason))) if link.is_connected() => {
@@ -316,7 +351,7 @@ where
     /// Birth and notification.
     async fn announce<S: Io<Error = E>>(
         &self,
-        link: &mut Link<'_, '_, S>,
+        link: &mut Link<'_, '_, '_, S>,
         topics: &Topics,
         after: Duration,
     ) -> Result<(), Lost<E>> {
@@ -344,7 +379,7 @@ where
     /// Hands all of a reading's messages to the session: the InfluxDB lines first, then the topics.
     async fn publish<S: Io<Error = E>>(
         &self,
-        link: &mut Link<'_, '_, S>,
+        link: &mut Link<'_, '_, '_, S>,
         reading: &Reading,
         topics: &Topics,
         changes: &mut Changes,
@@ -405,7 +440,7 @@ where
     /// fit is counted and told, and the others go on.
     async fn send<S: Io<Error = E>>(
         &self,
-        link: &mut Link<'_, '_, S>,
+        link: &mut Link<'_, '_, '_, S>,
         topic: &str,
         qos: QoS,
         retained: bool,
@@ -461,7 +496,7 @@ where
     /// Says good-bye when the broker has acknowledged everything.
     async fn finish<S: Io<Error = E>>(
         &mut self,
-        mut link: Link<'_, '_, S>,
+        mut link: Link<'_, '_, '_, S>,
         topics: &Topics,
         changes: &mut Changes,
     ) -> Result<(), Lost<E>> {
@@ -482,7 +517,10 @@ where
     }
 
     /// Waits until the broker has acknowledged everything.
-    async fn settle<S: Io<Error = E>>(&self, link: &mut Link<'_, '_, S>) -> Result<(), Lost<E>> {
+    async fn settle<S: Io<Error = E>>(
+        &self,
+        link: &mut Link<'_, '_, '_, S>,
+    ) -> Result<(), Lost<E>> {
         while !link.session().is_publish_quiescent() {
             with_timeout(STEP, self.progress(link)).await??;
         }
@@ -508,7 +546,7 @@ where
     }
 
     /// Keeps across restarts what has been published, as soon as the broker has it all.
-    async fn keep<S: Io<Error = E>>(&mut self, link: &Link<'_, '_, S>, changes: &mut Changes) {
+    async fn keep<S: Io<Error = E>>(&mut self, link: &Link<'_, '_, '_, S>, changes: &mut Changes) {
         if !link.session().is_publish_quiescent() {
             return;
         }

@@ -14,21 +14,28 @@ pub const GATHER: usize = 2048;
 /// What a TCP segment takes over Ethernet or Wi-Fi (RFC 6691 §2: 1500 without the fixed headers).
 pub const SEGMENT: usize = 1460;
 
-/// A stream whose writes are gathered. RAM: [`GATHER`] bytes.
-pub struct Gathering<T> {
+/// Where they are gathered. RAM: [`GATHER`] bytes.
+pub type Gathered = heapless::Vec<u8, GATHER>;
+
+/// A stream whose writes are gathered.
+///
+/// The room for them is lent: what connects moves the stream about, and a compiler that copies all
+/// of it each time would need the room several times over.
+pub struct Gathering<'b, T> {
     stream: T,
-    buffer: heapless::Vec<u8, GATHER>,
+    buffer: &'b mut Gathered,
     /// How many bytes of the buffer have been written: a read that is cancelled while it writes
     /// goes on where it was.
     written: usize,
 }
 
-impl<T: Read + Write> Gathering<T> {
-    /// Gathers the writes to `stream`.
-    pub fn new(stream: T) -> Self {
+impl<'b, T: Read + Write> Gathering<'b, T> {
+    /// Gathers the writes to `stream` in `buffer`, which is emptied first.
+    pub fn new(stream: T, buffer: &'b mut Gathered) -> Self {
+        buffer.clear();
         Self {
             stream,
-            buffer: heapless::Vec::new(),
+            buffer,
             written: 0,
         }
     }
@@ -61,18 +68,18 @@ impl<T: Read + Write> Gathering<T> {
     }
 }
 
-impl<T: ErrorType> ErrorType for Gathering<T> {
+impl<T: ErrorType> ErrorType for Gathering<'_, T> {
     type Error = T::Error;
 }
 
-impl<T: Read + Write> Read for Gathering<T> {
+impl<T: Read + Write> Read for Gathering<'_, T> {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, T::Error> {
         self.push().await?;
         self.stream.read(buffer).await
     }
 }
 
-impl<T: Read + Write> Write for Gathering<T> {
+impl<T: Read + Write> Write for Gathering<'_, T> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, T::Error> {
         if self.buffer.is_full() {
             self.push_to(SEGMENT).await?;
@@ -130,16 +137,16 @@ mod tests {
         }
     }
 
-    fn gathering(room: usize) -> Gathering<Stream> {
+    fn gathering(room: usize, buffer: &mut Gathered) -> Gathering<'_, Stream> {
         let writes = Vec::new();
-        Gathering::new(Stream { room, writes })
+        Gathering::new(Stream { room, writes }, buffer)
     }
 
     fn numbered(count: usize) -> Vec<u8> {
         (0..count).map(|n| (n % 251) as u8).collect()
     }
 
-    fn write_all(link: &mut Gathering<Stream>, bytes: &[u8]) {
+    fn write_all(link: &mut Gathering<'_, Stream>, bytes: &[u8]) {
         for piece in bytes.chunks(77) {
             block_on(link.write_all(piece)).unwrap();
             block_on(link.flush()).unwrap();
@@ -157,7 +164,8 @@ mod tests {
                 &[SEGMENT, SEGMENT, SEGMENT, SEGMENT, 7_000 - 4 * SEGMENT],
             ),
         ] {
-            let mut link = gathering(usize::MAX);
+            let mut buffer = Gathered::new();
+            let mut link = gathering(usize::MAX, &mut buffer);
             let bytes = numbered(length);
             write_all(&mut link, &bytes);
             assert!(poll_once(link.read(&mut [0])).is_pending());
@@ -170,7 +178,8 @@ mod tests {
     #[test]
     fn a_read_cancelled_while_it_writes_loses_and_repeats_nothing() {
         for taken in [1, 100, SEGMENT - 1, SEGMENT, SEGMENT + 1, GATHER - 1] {
-            let mut link = gathering(taken);
+            let mut buffer = Gathered::new();
+            let mut link = gathering(taken, &mut buffer);
             let bytes = numbered(3 * GATHER);
             let (first, rest) = bytes.split_at(GATHER);
             write_all(&mut link, first);
@@ -201,7 +210,8 @@ mod tests {
                 Ok(())
             }
         }
-        let mut link = Gathering::new(Closed);
+        let mut buffer = Gathered::new();
+        let mut link = Gathering::new(Closed, &mut buffer);
         block_on(link.write_all(&[0; 3 * GATHER])).unwrap();
         assert_eq!(block_on(link.read(&mut [0])), Ok(0));
     }

@@ -17,7 +17,7 @@ use embedded_io_async::{ErrorType, Read, Write};
 use metertrekker::{
     app::{
         mailbox::Mailbox,
-        publisher::{Publisher, RX_BUFFER, TX_BUFFER},
+        publisher::{Publisher, Room},
         stats::Stats,
     },
     reading::Reading,
@@ -435,14 +435,14 @@ where
 {
     let (stats, told) = (Stats::new(), Recorder::default());
     let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
-    let (mut rx, mut tx) = ([0; RX_BUFFER], [0; TX_BUFFER]);
+    let mut room = Room::new();
     let end = {
         let mailbox = Mailbox::new(&mut one);
         let feed = Feed {
             mailbox: &mailbox,
             room: Cell::new(Some(&mut other)),
         };
-        let publisher = Publisher {
+        let mut publisher = Publisher {
             network,
             settings,
             name: "Metertrekker-test",
@@ -460,7 +460,7 @@ where
                 panic!("it does not end");
             }
         };
-        match select(publisher.run(&mut rx, &mut tx), script).await {
+        match select(publisher.run(&mut room), script).await {
             Either::First(Ok(())) => assert_eq!(end, End::Goodbye, "it ended before its script"),
             Either::First(Err(error)) => panic!("{error:?}"),
             Either::Second(()) => {}

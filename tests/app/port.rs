@@ -212,7 +212,7 @@ impl Bench {
                 line: &line,
                 waits: self.waits,
             };
-            let meter = Meter::new(&mut other, &self.settings, &mailbox, &stats, &told);
+            let mut meter = Meter::new(&mut other, &self.settings, &mailbox, &stats, &told);
             let script = async {
                 script(&line).await;
                 line.put(Item::End);

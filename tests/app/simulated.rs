@@ -9,7 +9,7 @@ use metertrekker::{
     app::{
         mailbox::Mailbox,
         meter::Meter,
-        publisher::{Publisher, RX_BUFFER, TX_BUFFER},
+        publisher::{Publisher, Room},
         stats::Stats,
     },
     p1::port::{LineSettings, Port},
@@ -43,7 +43,7 @@ fn run(kind: Kind, settings: &[(&str, &str)], time: Duration) -> (Vec<u64>, Stat
     block_on_virtual(async {
         let mut port = port(kind);
         let mailbox = Mailbox::new(&mut one);
-        let meter = Meter::new(&mut other, &all, &mailbox, &stats, &told);
+        let mut meter = Meter::new(&mut other, &all, &mailbox, &stats, &told);
         let consumer = async {
             while let Some(taken) = mailbox.take().await {
                 readings.push(Instant::now().as_millis());
@@ -151,13 +151,13 @@ fn the_meter_is_read_on_while_the_broker_is_away() {
         settings(&[("interval", "0")]),
     );
     let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
-    let (mut rx, mut tx) = ([0; RX_BUFFER], [0; TX_BUFFER]);
+    let mut room = Room::new();
     let mut store = block_on(blank());
     block_on_virtual(async {
         let mut port = port(Kind::Esmr50);
         let mailbox = Mailbox::new(&mut one);
-        let meter = Meter::new(&mut other, &settings, &mailbox, &stats, &told);
-        let publisher = Publisher {
+        let mut meter = Meter::new(&mut other, &settings, &mailbox, &stats, &told);
+        let mut publisher = Publisher {
             network: &network,
             settings: &settings,
             name: "Metertrekker-test",
@@ -167,7 +167,7 @@ fn the_meter_is_read_on_while_the_broker_is_away() {
             monitor: &told,
             seed: 1,
         };
-        let both = join(meter.run(&mut port), publisher.run(&mut rx, &mut tx));
+        let both = join(meter.run(&mut port), publisher.run(&mut room));
         select(both, Timer::after(Duration::from_secs(3_600))).await;
     });
     assert!(stats.accepted.get() >= 3_598, "{}", stats.accepted.get());

@@ -5,5 +5,6 @@ pub mod child;
 pub mod firmware;
 pub mod influx_line;
 pub mod peers;
+pub mod qemu;
 pub mod second_reader;
 pub mod telegram;

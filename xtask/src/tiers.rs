@@ -78,12 +78,12 @@ const TIERS: &[Tier] = &[
     },
     Tier {
         name: "lx106",
-        about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, telegrams through the UART",
-        test_files: &["lx106"],
+        about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, the whole firmware from its UART to mosquitto",
+        test_files: &["lx106", "qemu"],
         steps: &[
             Step::NeedsLx106,
             Step::Lx106Images,
-            Step::Cargo(&["test", "--test", "lx106"]),
+            Step::Cargo(&["test", "--test", "lx106", "--test", "qemu"]),
         ],
     },
     Tier {

@@ -37,7 +37,7 @@ use crate::{
     app::{
         mailbox::Mailbox,
         meter::Meter,
-        publisher::{Publisher, RX_BUFFER, TX_BUFFER},
+        publisher::{Publisher, Room},
         stats::Stats,
     },
     p1::port::Port,
@@ -421,10 +421,10 @@ impl Host<'_> {
         let range = 0..(device::SECTORS * flash::SECTOR) as u32;
         let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
         let mailbox = Mailbox::new(&mut one);
-        let (mut rx, mut tx) = ([0; RX_BUFFER], [0; TX_BUFFER]);
+        let mut room = Room::new();
         let mut store = Store::open(flash, range).await.map_err(Error::Storage)?;
-        let meter = Meter::new(&mut other, settings, &mailbox, stats, view);
-        let publisher = Publisher {
+        let mut meter = Meter::new(&mut other, settings, &mailbox, stats, view);
+        let mut publisher = Publisher {
             network: &Net,
             settings,
             name: state.device_name(),
@@ -443,7 +443,7 @@ impl Host<'_> {
             pending().await
         };
         let publishing = async {
-            let published = publisher.run(&mut rx, &mut tx);
+            let published = publisher.run(&mut room);
             match select(published, given_up(view, once)).await {
                 Either::First(result) => result.map_err(Error::Mqtt),
                 Either::Second(error) => Err(error),

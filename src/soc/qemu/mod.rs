@@ -18,7 +18,7 @@ use ufmt::uwriteln;
 use xtensa_lx::{interrupt, semihosting};
 use xtensa_lx_rt::exception::Context;
 
-use self::{console::Console, uart::Uart, words::Words};
+use self::console::Console;
 use super::lx106::{executor, stack};
 
 /// Status with which the emulator ends after a panic.
@@ -35,12 +35,8 @@ const UNPUBLISHED: u8 = 5;
 extern "C" fn start() -> ! {
     stack::paint();
     time::start();
-    let Ok(words) = Words::read() else {
-        semihosting::exit(UNUSABLE)
-    };
-    let uart = Uart::start();
     executor::run(|spawner: Spawner| {
-        if run::start(&spawner, words, uart).is_err() {
+        if run::start(&spawner).is_err() {
             unreachable!("each task is spawned once");
         }
     })

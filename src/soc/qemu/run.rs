@@ -20,7 +20,7 @@ use crate::{
     app::{
         mailbox::Mailbox,
         meter::Meter,
-        publisher::{Publisher, RX_BUFFER, TX_BUFFER},
+        publisher::{Publisher, RX_BUFFER, Room, TX_BUFFER},
         report::Report,
         stats::Stats,
         transport::GATHER,
@@ -28,17 +28,18 @@ use crate::{
     p1::crc::{Rule, Running},
     reading::Reading,
     settings::Settings,
-    soc::lx106::{
-        net::{Net, Sockets},
-        stack,
+    soc::{
+        lx106::{
+            net::{Net, Sockets},
+            stack,
+        },
+        ram::{self, SOCKET_RX, SOCKET_TX},
     },
     storage::Store,
 };
 
 /// The MQTT session has one.
 const SOCKETS: usize = 1;
-const SOCKET_RX: usize = 512;
-const SOCKET_TX: usize = 2048;
 const _: () = assert!(SOCKET_TX >= GATHER, "a burst has to fit its socket");
 
 /// How often the end of the input is looked for, and how often in a row it has to be seen.
@@ -51,19 +52,29 @@ const LAST_TRY: Duration = Duration::from_secs(15);
 /// How often the console's network line is looked after.
 const LOOK: Duration = Duration::from_millis(250);
 
+type TheMeter = Meter<'static, 'static, Report<Console>>;
 type Network = Net<'static, SOCKETS, SOCKET_RX, SOCKET_TX>;
 
 /// Two readings change places between meter and publisher.
 static STAGED: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
 static WAITING: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
-static MQTT_RX: ConstStaticCell<[u8; RX_BUFFER]> = ConstStaticCell::new([0; RX_BUFFER]);
-static MQTT_TX: ConstStaticCell<[u8; TX_BUFFER]> = ConstStaticCell::new([0; TX_BUFFER]);
+static METER: StaticCell<TheMeter> = StaticCell::new();
+static ROOM: ConstStaticCell<Room> = ConstStaticCell::new(Room::new());
 static BUFFERS: ConstStaticCell<Sockets<SOCKETS, SOCKET_RX, SOCKET_TX>> =
     ConstStaticCell::new(Sockets::new());
 /// One more each for DHCP and DNS.
 static RESOURCES: ConstStaticCell<StackResources<{ SOCKETS + 2 }>> =
     ConstStaticCell::new(StackResources::new());
 static COMMON: StaticCell<Common> = StaticCell::new();
+
+/// The ledger's lines against what is really taken; a mismatch names both.
+const _: [(); ram::READINGS] = [(); 2 * size_of::<Reading>()];
+const _: [(); ram::METER] = [(); size_of::<TheMeter>()];
+const _: [(); ram::MQTT_RX] = [(); RX_BUFFER];
+const _: [(); ram::MQTT_TX] = [(); TX_BUFFER];
+const _: [(); ram::GATHER] = [(); GATHER];
+const _: [(); ram::NETWORK] = [(); size_of::<StackResources<{ SOCKETS + 2 }>>()];
+const _: [(); ram::COMMON] = [(); size_of::<Common>()];
 
 /// What all tasks share.
 struct Common {
@@ -74,19 +85,25 @@ struct Common {
     mailbox: Mailbox<'static>,
 }
 
-/// Starts the tasks.
+/// Starts the tasks as the words on the emulator's command line say.
 ///
 /// # Errors
 /// A task was started before.
-pub fn start(spawner: &Spawner, words: Words, mut uart: Uart) -> Result<(), SpawnError> {
-    let Words {
+// Inlined, what this needs of the stack would be taken as long as the tasks run.
+#[inline(never)]
+pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
+    let Ok(Words {
         settings,
         name,
         flash,
         recording,
         end,
-        stats,
-    } = words;
+        stats: seconds,
+    }) = Words::read()
+    else {
+        semihosting::exit(UNUSABLE)
+    };
+    let mut uart = Uart::start();
     uart.wait_for_reader(recording);
     let common = &*COMMON.init_with(|| Common {
         settings,
@@ -115,20 +132,13 @@ pub fn start(spawner: &Spawner, words: Words, mut uart: Uart) -> Result<(), Spaw
             seed,
         )?);
     }
-    if stats > 0 {
-        let pause = Duration::from_secs(stats.into());
+    if seconds > 0 {
+        let pause = Duration::from_secs(seconds.into());
         spawner.spawn(count(common, pause)?);
     }
     if end {
         spawner.spawn(watch_end()?);
     }
-    spawner.spawn(meter(common, uart)?);
-    let _ = uwriteln!(Console, "ready {}", common.name.as_str());
-    Ok(())
-}
-
-#[embassy_executor::task]
-async fn meter(common: &'static Common, mut uart: Uart) {
     let Common {
         settings,
         mailbox,
@@ -136,9 +146,15 @@ async fn meter(common: &'static Common, mut uart: Uart) {
         report,
         ..
     } = common;
-    Meter::new(STAGED.take(), settings, mailbox, stats, report)
-        .run(&mut uart)
-        .await;
+    let the_meter = METER.init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, report));
+    spawner.spawn(meter(the_meter, uart)?);
+    let _ = uwriteln!(Console, "ready {}", common.name.as_str());
+    Ok(())
+}
+
+#[embassy_executor::task]
+async fn meter(meter: &'static mut TheMeter, mut uart: Uart) {
+    meter.run(&mut uart).await;
 }
 
 #[embassy_executor::task]
@@ -147,7 +163,7 @@ async fn publish(common: &'static Common, network: Network, flash: FileFlash, se
         Ok(store) => store,
         Err(_) => stop("the file of the state cannot be read"),
     };
-    let publisher = Publisher {
+    let mut publisher = Publisher {
         network: &network,
         settings: &common.settings,
         name: &common.name,
@@ -157,7 +173,7 @@ async fn publish(common: &'static Common, network: Network, flash: FileFlash, se
         monitor: &common.report,
         seed,
     };
-    if publisher.run(MQTT_RX.take(), MQTT_TX.take()).await.is_err() {
+    if publisher.run(ROOM.take()).await.is_err() {
         stop("the settings do not fit MQTT: shorten the longest");
     }
     finish(common)

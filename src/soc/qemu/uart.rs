@@ -11,12 +11,10 @@ use heapless::Deque;
 use xtensa_lx::interrupt;
 
 use crate::p1::port::{Format, LineErrors, LineSettings, Port};
+use crate::soc::ram::RING;
 
 /// The UART's interrupt: the first of the core's external ones.
 pub(super) const INTERRUPT: u32 = 1 << 0;
-
-/// 90 ms of a line at 115200 baud.
-const RING: usize = 1024;
 
 /// Registers of the PC16550D, four bytes apart on this machine (National Semiconductor data sheet, 1995, table II).
 mod register {

@@ -1,0 +1,353 @@
+//! The whole firmware on the chip's instruction set: telegrams through the emulated UART, messages at a real broker.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use metertrekker::app::transport::SEGMENT;
+use support::firmware::{self, text};
+use support::peers::{Message, Mosquitto, MosquittoConfig, Subscriber};
+use support::qemu::{Board, fixture, telegrams};
+use tempfile::TempDir;
+
+const STATUS: &str = "pwutseltronics/status";
+const POWER: &str = "pwutseltronics/energy/mains/power/total";
+const INFLUX: &str = "pwutseltronics/influx/metertrekker";
+
+/// Reads the UART like a file: nothing is dropped, however fast it comes.
+const RECORDING: &str = "recording=true";
+
+fn mosquitto() -> Option<Mosquitto> {
+    Mosquitto::start(MosquittoConfig::default())
+}
+
+/// What telegrams are published as: all but status and notification, which name device and moment.
+fn of_the_meter(messages: &[Message]) -> Vec<(String, String)> {
+    messages
+        .iter()
+        .filter(|message| message.topic != STATUS && !message.topic.contains("/debug/"))
+        .map(|message| (message.topic.clone(), message.text()))
+        .collect()
+}
+
+fn on(subscriber: &Subscriber, topic: &str) -> Vec<String> {
+    let messages = subscriber.messages();
+    let found = messages.iter().filter(|message| message.topic == topic);
+    found.map(Message::text).collect()
+}
+
+fn wait_for(subscriber: &mut Subscriber, topic: &str, count: usize) {
+    subscriber.wait_until(&format!("{count} on {topic}"), |messages| {
+        messages
+            .iter()
+            .filter(|message| message.topic == topic)
+            .count()
+            >= count
+    });
+}
+
+/// What the same firmware publishes on this machine.
+fn published_here(bytes: &[u8]) -> Option<Vec<(String, String)>> {
+    let broker = mosquitto()?;
+    let mut subscriber = broker.subscribe("#");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("telegrams");
+    fs::write(&file, bytes).expect("telegrams are written");
+    let address = format!("127.0.0.1:{}", broker.port());
+    let run = ["run", "--once", "--broker", &address, "--p1", text(&file)];
+    firmware::succeed(&[&run[..], &["--set", "interval=0"]].concat());
+    subscriber.wait_until("the good-bye", |messages| {
+        let mut last = messages.iter().rev();
+        last.any(|message| message.topic == STATUS && message.text() == "offline")
+    });
+    Some(of_the_meter(&subscriber.messages()))
+}
+
+/// Publishes `bytes` on both machines and compares.
+fn is_published_as_here(bytes: &[u8], telegrams: usize) {
+    let Some(expected) = published_here(bytes) else {
+        return;
+    };
+    assert!(expected.len() > 10 * telegrams, "{}", expected.len());
+    let Some(broker) = mosquitto() else { return };
+    let mut subscriber = broker.subscribe("#");
+    let Some(mut board) = Board::with_broker(&broker, &[RECORDING]) else {
+        return;
+    };
+    board.send(bytes);
+    let messages = subscriber.wait_until("as many messages as on this machine", |messages| {
+        of_the_meter(messages).len() >= expected.len()
+    });
+    for (there, here) in of_the_meter(&messages).iter().zip(&expected) {
+        assert_eq!(there, here);
+    }
+    let stats = board.next_stats();
+    assert!(stats.get("published") as usize >= telegrams, "{stats:?}");
+    for lost in ["superseded", "too_large", "unacknowledged", "in_flight"] {
+        assert_eq!(stats.get(lost), 0, "{stats:?}");
+    }
+    assert_eq!(of_the_meter(&subscriber.messages()).len(), expected.len());
+}
+
+#[test]
+fn every_meter_is_published_as_on_this_machine() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/meters");
+    is_published_as_here(&telegrams(&folder), 100);
+}
+
+#[test]
+fn telegrams_among_noise_and_parts_of_telegrams_are_published_as_on_this_machine() {
+    let whole = fixture("meters/esmr50.p1");
+    let noise: Vec<u8> = (0..3_000_u32).map(|n| (n * 181 % 251) as u8).collect();
+    let mut bytes = Vec::new();
+    for between in [
+        &noise,
+        &whole[..400],
+        &whole[700..],
+        &fixture("broken/esmr50_crc.p1"),
+        &fixture("broken/esmr50_long_line.p1"),
+        &fixture("broken/esmr50_cut.p1"),
+        b"!",
+    ] {
+        bytes.extend_from_slice(&whole);
+        bytes.extend_from_slice(between);
+    }
+    bytes.extend_from_slice(&whole);
+    is_published_as_here(&bytes, 6);
+}
+
+#[test]
+fn a_broker_that_comes_back_is_served_again() {
+    let Some(mut broker) = mosquitto() else {
+        return;
+    };
+    let Some(mut board) = Board::with_broker(&broker, &[]) else {
+        return;
+    };
+    let mut subscriber = broker.subscribe("#");
+    board.wait_for_event("connected", 1);
+    board.send(&fixture("meters/esmr50.p1"));
+    wait_for(&mut subscriber, POWER, 1);
+    broker.stop();
+    // How the end of the connection arrives, as a close or as a reset, is up to QEMU's network.
+    board.wait_for_event("disconnected connect refused ", 1);
+    broker.start_again();
+    let mut subscriber = broker.subscribe("#");
+    board.wait_for_event("connected", 2);
+    board.send(&fixture("meters/esmr50.p1"));
+    wait_for(&mut subscriber, POWER, 1);
+    assert!(on(&subscriber, STATUS).contains(&"online".into()));
+    let stats = board.next_stats();
+    assert_eq!(stats.get("connections"), 2);
+    assert_eq!(stats.get("published"), 2);
+}
+
+#[test]
+fn a_link_that_comes_back_is_used_again() {
+    let Some(broker) = mosquitto() else { return };
+    let Some(mut board) = Board::with_broker(&broker, &[]) else {
+        return;
+    };
+    let mut subscriber = broker.subscribe("#");
+    board.wait_for_event("connected", 1);
+    board.wait_for_event("network up 10.0.2.15", 1);
+    board.tell_monitor("set_link net0 off");
+    board.wait_for_event("network down", 1);
+    board.tell_monitor("set_link net0 on");
+    board.wait_for_event("network up 10.0.2.15", 2);
+    board.send(&fixture("meters/esmr50.p1"));
+    wait_for(&mut subscriber, POWER, 1);
+    board.wait_for_stats("it published", |stats| stats.get("published") == 1);
+}
+
+/// Plays one telegram to a board with this state file and ends it when all is kept; returns the
+/// measurements of its InfluxDB lines.
+fn measurements_with(state: &Path) -> Option<Vec<String>> {
+    let broker = mosquitto()?;
+    let mut subscriber = broker.subscribe("#");
+    let state = format!("state={}", state.display());
+    let mut board = Board::with_broker(&broker, &[&state])?;
+    board.wait_for_event("connected", 1);
+    board.send(&fixture("meters/esmr50.p1"));
+    wait_for(&mut subscriber, "pwutseltronics/energy/gas/reading", 1);
+    board.wait_for_stats("it published", |stats| stats.get("published") == 1);
+    // What the broker has acknowledged is kept at once: long before the next line of counters.
+    assert_eq!(board.next_stats().get("storage_errors"), 0);
+    let lines = on(&subscriber, INFLUX);
+    let measurement = |line: &String| line.split(',').next().unwrap_or_default().to_owned();
+    Some(lines.iter().map(measurement).collect())
+}
+
+#[test]
+fn what_was_published_is_remembered_across_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let Some(first) = measurements_with(&state) else {
+        return;
+    };
+    assert_eq!(first, ["electricity", "gas"]);
+    assert_eq!(fs::metadata(&state).expect("the state").len(), 4 * 4096);
+    assert_eq!(measurements_with(&state).expect("QEMU"), ["electricity"]);
+    fs::remove_file(&state).expect("it is removed");
+    assert_eq!(measurements_with(&state).expect("QEMU"), first);
+}
+
+#[test]
+fn ten_minutes_of_telegrams_at_full_speed_leave_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("telegrams");
+    firmware::simulate(&file, &["--meter", "esmr50", "--count", "600"]);
+    let bytes = fs::read(&file).expect("telegrams");
+    let Some(broker) = mosquitto() else { return };
+    let Some(mut board) = Board::with_broker(&broker, &[RECORDING]) else {
+        return;
+    };
+    board.wait_for_event("connected", 1);
+    let mut stack = Vec::new();
+    for (part, bytes) in bytes.chunks(bytes.len().div_ceil(4)).enumerate() {
+        board.send(bytes);
+        let telegrams = 150 * (part as u32 + 1);
+        // The last of a part may be cut in two.
+        let stats = board.wait_for_stats("a part is published", |stats| {
+            stats.get("published") + 1 >= telegrams
+        });
+        stack.push(stats.get("stack"));
+    }
+    let stats = board.wait_for_stats("all are published", |stats| stats.get("published") == 600);
+    stack.push(stats.get("stack"));
+    for never in [
+        "refused",
+        "fell",
+        "noise",
+        "overrun",
+        "superseded",
+        "too_large",
+        "unacknowledged",
+        "in_flight",
+        "rejected",
+        "failed_connections",
+        "frames_damaged",
+        "frames_unsent",
+    ] {
+        assert_eq!(stats.get(never), 0, "{never}: {stats:?}");
+    }
+    assert_eq!(stats.get("connections"), 1);
+    assert!(stack.iter().all(|bytes| *bytes == stack[0]), "{stack:?}");
+}
+
+/// A segment with data that the board has sent.
+struct Segment {
+    seconds: f64,
+    bytes: usize,
+}
+
+/// Reads the segments from a capture (libpcap's file format, little-endian as QEMU writes it here).
+fn segments(capture: &[u8], port: u16) -> Vec<Segment> {
+    let word = |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().expect("a word"));
+    let mut segments = Vec::new();
+    let mut rest = capture.get(24..).unwrap_or_default();
+    while let Some((head, after)) = rest.split_at_checked(16) {
+        let length = word(&head[8..]) as usize;
+        // The last one may be half written.
+        let Some((frame, after)) = after.split_at_checked(length) else {
+            break;
+        };
+        rest = after;
+        // Ethernet's type is IPv4, its protocol TCP.
+        if frame[12..14] != [8, 0] || frame[23] != 6 {
+            continue;
+        }
+        let ip = &frame[14..];
+        let tcp = &ip[4 * usize::from(ip[0] & 15)..];
+        let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+        let headers = ip.len() - tcp.len() + 4 * usize::from(tcp[12] >> 4);
+        if u16::from_be_bytes([tcp[2], tcp[3]]) == port && total > headers {
+            segments.push(Segment {
+                seconds: f64::from(word(head)) + 1e-6 * f64::from(word(&head[4..])),
+                bytes: total - headers,
+            });
+        }
+    }
+    segments
+}
+
+#[test]
+fn a_telegrams_messages_share_their_segments() {
+    let folder: TempDir = tempfile::tempdir().expect("a folder");
+    let capture = folder.path().join("capture");
+    let Some(broker) = mosquitto() else { return };
+    let dump = format!("filter-dump,id=dump,netdev=net0,file={}", text(&capture));
+    let capturing = ["-object", &dump];
+    let Some(mut board) = Board::with_broker_and(&broker, &[], &capturing) else {
+        return;
+    };
+    board.wait_for_event("connected", 1);
+    // Not one with a message of a kilobyte: it has to wait until the InfluxDB lines are acknowledged.
+    let meters = ["esmr50", "be", "se", "lt", "dsmr22"];
+    for meter in meters {
+        // A telegram's segments are told from the next one's by the pause between them.
+        thread::sleep(Duration::from_millis(700));
+        board.send(&fixture(&format!("meters/{meter}.p1")));
+    }
+    board.wait_for_stats("all are published", |stats| {
+        stats.get("published") as usize == meters.len()
+    });
+    let segments = segments(&fs::read(&capture).expect("a capture"), broker.port());
+    let bursts: Vec<&[Segment]> = segments
+        .chunk_by(|one, next| next.seconds - one.seconds < 0.3)
+        .collect();
+    // The first burst is the session's beginning.
+    assert_eq!(bursts.len(), meters.len() + 1);
+    for (burst, meter) in bursts[1..].iter().zip(meters) {
+        let bytes: usize = burst.iter().map(|segment| segment.bytes).sum();
+        assert!(bytes > 500, "{meter}: {bytes} bytes");
+        let least = bytes.div_ceil(SEGMENT);
+        let sizes: Vec<usize> = burst.iter().map(|segment| segment.bytes).collect();
+        assert_eq!(sizes.len(), least, "{meter}: {sizes:?}");
+    }
+}
+
+/// What the image says to a word that it cannot use, and the emulator's status.
+fn refusal(word: &str) -> Option<(String, Option<i32>)> {
+    let mut board = Board::begin(&["-nic", "none"], &["interval=0", word])?;
+    let status = board.console().wait_for_end();
+    Some((board.running().lines().join("\n"), status.code()))
+}
+
+#[test]
+fn a_word_that_cannot_be_used_is_answered_with_what_could() {
+    for (word, answer) in [
+        (
+            "interval=9",
+            "interval=9: give seconds, 10 to 3600, or 0 for every telegram",
+        ),
+        (
+            "recording",
+            "recording: a setting is given as KEY=VALUE, such as interval=0",
+        ),
+        ("recording=yes", "recording=yes: give true or false"),
+        ("name=", "name=: give the device's name, 1 to 31 characters"),
+        ("stats=3601", "stats=3601: give seconds, 0 to 3600"),
+        (
+            "state=/nowhere/state",
+            "state=/nowhere/state: the file cannot be opened or made (errno 2); name another one",
+        ),
+        (
+            "state=/dev/null",
+            "state=/dev/null: the file has 0 bytes where 16384 are expected; move it away to start anew",
+        ),
+    ] {
+        let Some(refused) = refusal(word) else { return };
+        assert_eq!(refused, (answer.to_owned(), Some(4)));
+    }
+    let (answer, status) = refusal("intervall=9").expect("QEMU");
+    assert!(
+        answer.starts_with("intervall=9: there is no such setting; there are root, ")
+            && answer.ends_with(", client_id, state, name, recording, stats"),
+        "{answer}"
+    );
+    assert_eq!(status, Some(4));
+}

@@ -235,7 +235,9 @@ fn ten_minutes_of_telegrams_at_full_speed_leave_nothing_behind() {
         assert_eq!(stats.get(never), 0, "{never}: {stats:?}");
     }
     assert_eq!(stats.get("connections"), 1);
-    assert!(stack.iter().all(|bytes| *bytes == stack[0]), "{stack:?}");
+    // An interrupt may come at the deepest place, or not.
+    let (first, last) = (stack[0], stack[stack.len() - 1]);
+    assert!(last < 4_096 && last - first < 512, "{stack:?}");
 }
 
 /// A segment with data that the board has sent.

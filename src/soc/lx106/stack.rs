@@ -14,7 +14,7 @@ unsafe extern "C" {
     static _stack_end: u32;
 }
 
-/// Paints what is free of the stack. Call it early.
+/// Paints what is free of the stack: early, and again to see how deep it goes from then on.
 pub fn paint() {
     let mut place = &raw mut _stack_limit;
     let end = get_stack_pointer() as usize - MARGIN;
@@ -27,7 +27,7 @@ pub fn paint() {
     }
 }
 
-/// The most bytes that were in use since [`paint`].
+/// The most bytes that were in use since the last [`paint`].
 pub fn high_water() -> u32 {
     let end = (&raw const _stack_end) as usize;
     let mut place = (&raw const _stack_limit).cast::<u32>();

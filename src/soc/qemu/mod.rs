@@ -39,6 +39,8 @@ extern "C" fn start() -> ! {
         if run::start(&spawner).is_err() {
             unreachable!("each task is spawned once");
         }
+        run::started(stack::high_water());
+        stack::paint();
     })
 }
 

@@ -1,5 +1,7 @@
 //! The firmware's tasks on this board, and the memory that they work with.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use embassy_executor::{SpawnError, Spawner};
 use embassy_futures::join::join3;
 use embassy_net::{Config, Runner, Stack, StackResources};
@@ -65,6 +67,7 @@ static BUFFERS: ConstStaticCell<Sockets<SOCKETS, SOCKET_RX, SOCKET_TX>> =
 /// One more each for DHCP and DNS.
 static RESOURCES: ConstStaticCell<StackResources<{ SOCKETS + 2 }>> =
     ConstStaticCell::new(StackResources::new());
+static STACK_START: AtomicU32 = AtomicU32::new(0);
 static COMMON: StaticCell<Common> = StaticCell::new();
 
 /// The ledger's lines against what is really taken; a mismatch names both.
@@ -150,6 +153,11 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     spawner.spawn(meter(the_meter, uart)?);
     let _ = uwriteln!(Console, "ready {}", common.name.as_str());
     Ok(())
+}
+
+/// Keeps how deep the stack was while the tasks were started: deeper than it will be.
+pub fn started(stack: u32) {
+    STACK_START.store(stack, Ordering::Relaxed);
 }
 
 #[embassy_executor::task]
@@ -261,6 +269,7 @@ fn count_once(common: &Common) {
         ("frames_missed", frames.missed),
         ("frames_damaged", frames.damaged),
         ("frames_unsent", frames.unsent),
+        ("stack_start", STACK_START.load(Ordering::Relaxed)),
         ("stack", stack::high_water()),
     ];
     common.report.stats(&common.stats, &own);

@@ -1,5 +1,6 @@
 //! The project's chores: `cargo xtask --help`.
 
+mod bench;
 mod firmware;
 mod fuzz;
 mod shell;
@@ -26,6 +27,8 @@ enum Chore {
     Fuzz(fuzz::Args),
     /// Build a board's image for the lx106 into target/firmware
     Firmware(firmware::Args),
+    /// Count what a telegram costs, on this machine or on the emulated lx106
+    Bench(bench::Args),
     /// Fetch and build the tools that the tests need and Debian does not have
     Tools,
     /// What rustc runs as its linker for the lx106
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Test(args) => tiers::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Bench(args) => bench::run(&args),
         Chore::Firmware(args) => firmware::run(&args),
         Chore::Link { args } => firmware::link::run(&args),
         Chore::Tools => tools::ensure_telegraf().map(|path| println!("{}", path.display())),

@@ -5,8 +5,11 @@ unsafe extern "C" {
 }
 
 const EXIT: u32 = 1;
+const READ: u32 = 3;
 const WRITE: u32 = 4;
 
+/// The emulator's standard input.
+pub const STDIN: u32 = 0;
 /// The emulator's standard output.
 pub const STDOUT: u32 = 1;
 
@@ -26,4 +29,18 @@ pub fn exit(status: u8) -> ! {
 pub fn write(file: u32, bytes: &[u8]) -> isize {
     // SAFETY: the emulator reads these bytes and no other.
     unsafe { xtensa_lx_simcall(WRITE, file as usize, bytes.as_ptr() as usize, bytes.len()) }
+}
+
+/// Reads from a file of the emulator's; returns how many bytes, 0 at its end, negative when it fails.
+#[inline]
+pub fn read(file: u32, bytes: &mut [u8]) -> isize {
+    // SAFETY: the emulator writes these bytes and no other.
+    unsafe {
+        xtensa_lx_simcall(
+            READ,
+            file as usize,
+            bytes.as_mut_ptr() as usize,
+            bytes.len(),
+        )
+    }
 }

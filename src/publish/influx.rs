@@ -133,6 +133,7 @@ impl<'a> Line<'a> {
             let switched_on = metric.phase.is_none_or(|phase| phase <= phases);
             metric.influx == Influx::Field && switched_on && belongs(metric)
         };
+        let mut digits = [0; FORMATTED_MAX];
         for value in reading.values_of(field) {
             let metric = value.metric;
             if !value.newest || !wanted(&value) {
@@ -141,7 +142,6 @@ impl<'a> Line<'a> {
             match value.content {
                 Content::Number { number, .. } => {
                     self.column(metric.name)?;
-                    let mut digits = [0; FORMATTED_MAX];
                     // Without a suffix it is a float, also when it has no decimals: the columns of
                     // an existing database keep their type.
                     self.out.bytes(number.format(&mut digits))?;
@@ -194,7 +194,8 @@ impl<'a> Line<'a> {
                 b'\\' if !special.contains(&b'\\') => b'/',
                 byte => byte,
             };
-            if special.contains(&byte) {
+            // Most are letters and digits, which nobody treats specially.
+            if !byte.is_ascii_alphanumeric() && special.contains(&byte) {
                 self.out.byte(b'\\')?;
             }
             self.out.byte(byte)?;

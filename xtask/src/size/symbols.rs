@@ -126,7 +126,7 @@ mod tests {
         }
     }
 
-    fn share<'a>(symbols: &[(u64, u64, &'a str)]) -> Vec<(u64, String)> {
+    fn share(symbols: &[(u64, u64, &str)]) -> Vec<(u64, String)> {
         let symbols: Vec<Symbol> = symbols
             .iter()
             .map(|&(address, size, path)| Symbol {

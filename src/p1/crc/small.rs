@@ -20,7 +20,7 @@ const fn table(algorithm: &Algorithm<u16>) -> Table {
         let mut bit = 0;
         while bit < 8 {
             let carry = value & 1;
-            value = value >> 1 ^ carry * poly;
+            value = (value >> 1) ^ (carry * poly);
             bit += 1;
         }
         table[at] = value;
@@ -78,7 +78,7 @@ impl Digest {
 
 #[inline(always)]
 fn stepped(table: &Table, value: u32, byte: u8) -> u32 {
-    value >> 8 ^ u32::from(table[usize::from(value as u8 ^ byte)])
+    (value >> 8) ^ u32::from(table[usize::from(value as u8 ^ byte)])
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ fn lay_out() -> Result<(), String> {
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return Ok(());
     }
+    if env::var_os("CARGO_FEATURE_LIBRARY").is_some() {
+        return Ok(());
+    }
     // Part of the link step.
     println!("cargo::rerun-if-changed=xtask/src/firmware");
     let variable = "METERTREKKER_BOARD";

@@ -706,12 +706,25 @@ impl Reading {
 
     /// All values in the telegram's order.
     pub fn values(&self) -> impl Iterator<Item = Value<'_>> {
-        let slots = self.values.iter().enumerate();
-        slots.filter_map(|(index, slot)| self.value(index, slot))
+        self.values_of(|_| true)
     }
 
-    fn value(&self, index: usize, slot: &Slot) -> Option<Value<'_>> {
-        let metric = metric::get(slot.metric)?;
+    /// The values of some metrics, in the telegram's order. To know a metric is much less work than to
+    /// make a value of it.
+    pub fn values_of(&self, wanted: impl Fn(&Metric) -> bool) -> impl Iterator<Item = Value<'_>> {
+        let slots = self.values.iter().enumerate();
+        slots.filter_map(move |(index, slot)| {
+            let metric = metric::get(slot.metric)?;
+            wanted(metric).then(|| self.value(index, slot, metric))?
+        })
+    }
+
+    fn value<'a>(
+        &'a self,
+        index: usize,
+        slot: &'a Slot,
+        metric: &'static Metric,
+    ) -> Option<Value<'a>> {
         let content = match metric.kind {
             Kind::Number | Kind::Stamped | Kind::Profile | Kind::Device => {
                 self.number_of(slot, metric)?
@@ -740,12 +753,13 @@ impl Reading {
             decimals: slot.decimals,
             width: slot.width,
         };
-        let shift = match (slot.unit, metric.unit) {
-            (Some(from), Some(to)) => from.shift_to(to)?,
-            _ => 0,
+        let number = match (slot.unit, metric.unit) {
+            // Nearly all meters use the table's own unit.
+            (Some(from), Some(to)) if from != to => sent.shifted(from.shift_to(to)?)?,
+            _ => sent,
         };
         Some(Content::Number {
-            number: sent.shifted(shift)?,
+            number,
             sent,
             unit: slot.unit.or(metric.unit),
         })

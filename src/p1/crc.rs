@@ -1,15 +1,14 @@
 //! The telegram's CRC, computed as the bytes come in.
 
-use crc::{CRC_16_ARC, CRC_16_IBM_SDLC, Crc, Digest, Table};
-
-/// A byte at a time from 512 bytes of table where RAM is dear, sixteen from 8 kB elsewhere.
-#[cfg(target_os = "none")]
-type Lookup = Table<1>;
+#[cfg(any(target_os = "none", test))]
+mod small;
 #[cfg(not(target_os = "none"))]
-type Lookup = Table<16>;
+mod wide;
 
-static ARC: Crc<u16, Lookup> = Crc::<u16, Lookup>::new(&CRC_16_ARC);
-static X25: Crc<u16, Lookup> = Crc::<u16, Lookup>::new(&CRC_16_IBM_SDLC);
+#[cfg(target_os = "none")]
+use small::Digest;
+#[cfg(not(target_os = "none"))]
+use wide::Digest;
 
 /// Which CRC a meter computes over its telegram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +31,13 @@ impl Rule {
 }
 
 /// A CRC over the bytes seen so far.
-pub struct Running(Digest<'static, u16, Lookup>);
+#[derive(Clone)]
+pub struct Running(Digest);
 
 impl Running {
     /// Starts over no bytes.
     pub fn new(rule: Rule) -> Self {
-        Self(match rule {
-            Rule::Arc => ARC.digest(),
-            Rule::X25 => X25.digest(),
-        })
+        Self(Digest::new(rule))
     }
 
     /// Takes further bytes in.
@@ -49,9 +46,15 @@ impl Running {
         self.0.update(bytes);
     }
 
+    /// Takes bytes in up to and with the first LF: how many they are, and whether there is one.
+    #[inline]
+    pub fn update_line(&mut self, bytes: &[u8]) -> (usize, bool) {
+        self.0.update_line(bytes)
+    }
+
     /// The CRC of all bytes taken in.
     pub fn value(&self) -> u16 {
-        self.0.clone().finalize()
+        self.0.value()
     }
 }
 

@@ -104,7 +104,10 @@ pub struct Framer {
     /// All lines of this telegram ended in CR LF.
     crlf: bool,
     state: State,
+    /// Over what has come of the telegram.
     crc: Running,
+    /// Over all but the line in the buffer: only up to a mark in it, if it ends the telegram.
+    crc_before: Running,
     bytes: u32,
     noise: u32,
 }
@@ -125,6 +128,7 @@ impl Framer {
             crlf: true,
             state: State::Idle,
             crc: Running::new(Rule::Arc),
+            crc_before: Running::new(Rule::Arc),
             bytes: 0,
             noise: 0,
         }
@@ -137,33 +141,58 @@ impl Framer {
 
     /// Takes bytes from the front of `input` until something is found. `None`: all are taken.
     #[inline]
-    pub fn next<'s>(&'s mut self, input: &mut &[u8]) -> Option<Event<'s>> {
+    pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Option<Event<'s>> {
         if let Some(pending) = self.pending {
             return Some(self.second(pending));
         }
+        if self.state != State::Body {
+            return self.header(input);
+        }
+        let (taken, ended) = self.crc.update_line(input);
+        let (line, rest) = input.split_at(taken);
+        // Nearly every line is an object, and most come whole: they are read where they are.
+        if self.filled == 0
+            && let [text @ .., b'\r', b'\n'] = line
+            && text.last() == Some(&b')')
+            && taken <= LINE_MAX
+        {
+            *input = rest;
+            self.line_done(taken);
+            return Some(Event::Line(text));
+        }
+        if !self.collect(taken, input) {
+            return Some(Event::Dropped(self.give_up(DropReason::TooLong, LINE_MAX)));
+        }
+        ended.then(|| self.body_line())
+    }
+
+    /// Moves so many bytes from the front of `input` to the line; false when that is too long for a line, of which then
+    /// the most is taken.
+    fn collect(&mut self, count: usize, input: &mut &[u8]) -> bool {
+        let filled = self.filled + count;
+        let Some(place) = self.line.get_mut(self.filled..filled) else {
+            *input = &input[LINE_MAX - self.filled..];
+            return false;
+        };
+        let (piece, rest) = input.split_at(count);
+        place.copy_from_slice(piece);
+        self.filled = filled;
+        *input = rest;
+        true
+    }
+
+    /// Looks for a telegram's beginning.
+    #[inline(never)]
+    fn header(&mut self, input: &mut &[u8]) -> Option<Event<'_>> {
         loop {
             if self.state == State::Idle && !self.skip_noise(input) {
                 return None;
             }
-            let (piece, ended) = match memchr(b'\n', input) {
-                Some(at) => (at + 1, true),
-                None => (input.len(), false),
-            };
-            let (taken, rest) = input.split_at(piece);
-            let filled = self.filled + piece;
-            let Some(place) = self.line.get_mut(self.filled..filled) else {
-                *input = &input[LINE_MAX - self.filled..];
+            let end = memchr(b'\n', input);
+            if !self.collect(end.map_or(input.len(), |at| at + 1), input) {
                 return Some(Event::Dropped(self.give_up(DropReason::TooLong, LINE_MAX)));
-            };
-            place.copy_from_slice(taken);
-            self.filled = filled;
-            *input = rest;
-            if !ended {
-                return None;
             }
-            if self.state == State::Body {
-                return Some(self.body_line());
-            }
+            end?;
             if self.find_header() {
                 return Some(Event::Start(self.start()));
             }
@@ -229,7 +258,7 @@ impl Framer {
     }
 
     /// What the line holds besides that which has been handed out.
-    #[inline]
+    #[cold]
     fn second(&mut self, pending: Pending) -> Event<'_> {
         self.pending = None;
         match pending {
@@ -248,13 +277,14 @@ impl Framer {
         let header = trimmed(&line[1..]);
         self.crc = Running::new(Rule::of_header(header));
         self.crc.update(line);
+        self.crc_before = self.crc.clone();
         self.crlf = line.ends_with(b"\r\n");
         self.bytes = line.len() as u32;
         self.state = State::Body;
         header
     }
 
-    #[inline]
+    /// The line is complete in the buffer.
     fn body_line(&mut self) -> Event<'_> {
         let line = &self.line[..self.filled];
         let (text, crlf) = match line {
@@ -279,20 +309,27 @@ impl Framer {
         }
         let length = text.len();
         self.crlf &= crlf;
-        self.crc.update(line);
-        self.bytes += line.len() as u32;
-        self.filled = 0;
+        self.line_done(self.filled);
         Event::Line(&self.line[..length])
+    }
+
+    /// The line of so many bytes is part of the telegram.
+    #[inline]
+    fn line_done(&mut self, bytes: usize) {
+        self.crc_before = self.crc.clone();
+        self.bytes += bytes as u32;
+        self.filled = 0;
     }
 
     /// The telegram's end mark stands at `at` of the line in the buffer.
     fn end(&mut self, at: usize) -> End {
-        self.crc.update(&self.line[..=at]);
+        let mut crc = self.crc_before.clone();
+        crc.update(&self.line[..=at]);
         let text = trimmed(&self.line[..mem::take(&mut self.filled)]);
         self.state = State::Idle;
         End {
             given: given(&text[at + 1..]),
-            computed: self.crc.value(),
+            computed: crc.value(),
             bytes: self.bytes + text.len() as u32,
             crlf: self.crlf,
         }

@@ -157,8 +157,9 @@ impl Number {
             at -= 1;
             // As long as they fit, 32-bit digits: a 64-bit division is slow on a 32-bit core.
             let digit = if let Ok(small) = u32::try_from(magnitude) {
-                magnitude = u64::from(small / 10);
-                small % 10
+                let (tenth, digit) = divided_by_ten(small);
+                magnitude = u64::from(tenth);
+                digit
             } else {
                 let digit = magnitude % 10;
                 magnitude /= 10;
@@ -172,6 +173,24 @@ impl Number {
             buffer[at] = b'-';
         }
         &buffer[at..]
+    }
+}
+
+/// Quotient and remainder. The chip has no divider and no long product, of which a compiler would make one: it would
+/// call a function of a hundred instructions for each digit.
+#[inline]
+pub(crate) fn divided_by_ten(value: u32) -> (u32, u32) {
+    // 0.8, as the sum of 1/2 + 1/4 with its own sixteenth, and so on. It falls short by less than one digit's worth.
+    let mut quotient = (value >> 1) + (value >> 2);
+    quotient += quotient >> 4;
+    quotient += quotient >> 8;
+    quotient += quotient >> 16;
+    quotient >>= 3;
+    let rest = value - quotient * 10;
+    if rest < 10 {
+        (quotient, rest)
+    } else {
+        (quotient + 1, rest - 10)
     }
 }
 
@@ -268,6 +287,16 @@ mod tests {
             let number = quantity(sent.as_bytes()).unwrap().number;
             assert_eq!(text(number, false), plain);
             assert_eq!(text(number, true), sent);
+        }
+    }
+
+    #[test]
+    fn ten_divides_exactly_without_a_division() {
+        let all = (0..=100_000).chain((1..=u32::MAX / 9973).map(|n| n * 9973));
+        let edges = (0..32).flat_map(|bit| [(1u32 << bit) - 1, 1 << bit, !(1u32 << bit)]);
+        let tens = (0..=u32::MAX / 10_007).map(|n| (n * 10_007) / 10 * 10);
+        for value in all.chain(edges).chain(tens).chain([u32::MAX]) {
+            assert_eq!(divided_by_ten(value), (value / 10, value % 10), "{value}");
         }
     }
 

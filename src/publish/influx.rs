@@ -5,7 +5,7 @@
 
 use super::{Output, Overflow};
 use crate::{
-    metric::{Device, Influx},
+    metric::{Device, Influx, Metric},
     p1::{
         timestamp::{self, Letter, Utc},
         value::FORMATTED_MAX,
@@ -28,21 +28,19 @@ pub fn electricity(
     if !has_electricity(reading) {
         return Ok(0);
     }
-    let belongs = |value: &Value<'_>| value.metric.device.is_none();
+    let belongs = |metric: &Metric| metric.device.is_none();
     let measurement = settings.electricity_measurement.as_bytes();
     let mut line = Line::new(measurement, settings, buffer)?;
-    line.tags(reading, &belongs)?;
-    line.fields(reading, &|value| belongs(value) && changed(value))?;
+    line.tags(reading, belongs)?;
+    line.fields(reading, belongs, changed)?;
     line.finish(reading.clock().map(|at| at.utc))
 }
 
 /// Whether the electricity line would have a field: a Warmtelink has no electricity.
 pub fn has_electricity(reading: &Reading) -> bool {
-    let field = |value: &Value<'_>| {
-        let number = matches!(value.content, Content::Number { .. });
-        number && value.metric.device.is_none() && value.metric.influx == Influx::Field
-    };
-    reading.values().any(|value| field(&value))
+    let field = |metric: &Metric| metric.device.is_none() && metric.influx == Influx::Field;
+    let mut fields = reading.values_of(field);
+    fields.any(|value| matches!(value.content, Content::Number { .. }))
 }
 
 /// Writes the line of an M-Bus device into `buffer` and returns its length; 0 when the reading has
@@ -56,7 +54,7 @@ pub fn device(
     settings: &Settings,
     buffer: &mut [u8],
 ) -> Result<usize, Overflow> {
-    let belongs = |value: &Value<'_>| value.metric.device == Some(device);
+    let belongs = |metric: &Metric| metric.device == Some(device);
     let Some(at) = newest_at(device, reading) else {
         return Ok(0);
     };
@@ -67,17 +65,16 @@ pub fn device(
         other => other.name().as_bytes(),
     };
     let mut line = Line::new(measurement, settings, buffer)?;
-    line.tags(reading, &belongs)?;
+    line.tags(reading, belongs)?;
     line.timestamp(at)?;
-    line.fields(reading, &belongs)?;
+    line.fields(reading, belongs, &|_| true)?;
     line.finish(Some(at.utc))
 }
 
 /// When the newest value of a device was taken.
 pub fn newest_at(device: Device, reading: &Reading) -> Option<At> {
-    let mut values = reading.values();
-    let newest = values
-        .find(|value| value.metric.device == Some(device) && value.newest && value.at.is_some())?;
+    let mut values = reading.values_of(|metric| metric.device == Some(device));
+    let newest = values.find(|value| value.newest && value.at.is_some())?;
     newest.at
 }
 
@@ -106,15 +103,15 @@ impl<'a> Line<'a> {
     fn tags(
         &mut self,
         reading: &Reading,
-        belongs: &impl Fn(&Value<'_>) -> bool,
+        belongs: impl Fn(&Metric) -> bool,
     ) -> Result<(), Overflow> {
-        for value in reading.values() {
-            let tag = value.metric.influx == Influx::Tag && value.newest && belongs(&value);
+        let tag = |metric: &Metric| metric.influx == Influx::Tag && belongs(metric);
+        for value in reading.values_of(tag) {
             let Content::Text(text) = value.content else {
                 continue;
             };
             // An empty tag value is none.
-            if !tag || text.is_empty() {
+            if !value.newest || text.is_empty() {
                 continue;
             }
             self.out.byte(b',')?;
@@ -128,19 +125,23 @@ impl<'a> Line<'a> {
     fn fields(
         &mut self,
         reading: &Reading,
-        belongs: &impl Fn(&Value<'_>) -> bool,
+        belongs: impl Fn(&Metric) -> bool,
+        wanted: &impl Fn(&Value<'_>) -> bool,
     ) -> Result<(), Overflow> {
-        for value in reading.values() {
+        let phases = self.phases;
+        let field = |metric: &Metric| {
+            let switched_on = metric.phase.is_none_or(|phase| phase <= phases);
+            metric.influx == Influx::Field && switched_on && belongs(metric)
+        };
+        let mut digits = [0; FORMATTED_MAX];
+        for value in reading.values_of(field) {
             let metric = value.metric;
-            let switched_on = metric.phase.is_none_or(|phase| phase <= self.phases);
-            let field = metric.influx == Influx::Field && value.newest && switched_on;
-            if !field || !belongs(&value) {
+            if !value.newest || !wanted(&value) {
                 continue;
             }
             match value.content {
                 Content::Number { number, .. } => {
                     self.column(metric.name)?;
-                    let mut digits = [0; FORMATTED_MAX];
                     // Without a suffix it is a float, also when it has no decimals: the columns of
                     // an existing database keep their type.
                     self.out.bytes(number.format(&mut digits))?;
@@ -193,7 +194,8 @@ impl<'a> Line<'a> {
                 b'\\' if !special.contains(&b'\\') => b'/',
                 byte => byte,
             };
-            if special.contains(&byte) {
+            // Most are letters and digits, which nobody treats specially.
+            if !byte.is_ascii_alphanumeric() && special.contains(&byte) {
                 self.out.byte(b'\\')?;
             }
             self.out.byte(byte)?;

@@ -8,6 +8,8 @@ pub mod influx;
 pub mod json;
 pub mod topics;
 
+use crate::p1::value::divided_by_ten;
+
 /// A caller's buffer that is written front to back.
 pub(crate) struct Output<'a> {
     buffer: &'a mut [u8],
@@ -48,8 +50,9 @@ impl<'a> Output<'a> {
         let mut left = value;
         loop {
             at -= 1;
-            digits[at] = b'0' + (left % 10) as u8;
-            left /= 10;
+            let (tenth, digit) = divided_by_ten(left);
+            digits[at] = b'0' + digit as u8;
+            left = tenth;
             if left == 0 {
                 return self.bytes(&digits[at..]);
             }

@@ -2,6 +2,7 @@
 
 use super::{Output, Overflow, json};
 use crate::{
+    metric::Metric,
     p1::value::FORMATTED_MAX,
     reading::{Content, Reading, Value},
     settings::Settings,
@@ -13,11 +14,11 @@ pub fn values<'a>(
     reading: &'a Reading,
     settings: &'a Settings,
 ) -> impl Iterator<Item = (&'static str, Value<'a>)> {
-    let wanted = |value: &Value<'_>| {
-        let phase = value.metric.phase;
-        value.newest && phase.is_none_or(|phase| phase <= settings.phases)
+    let wanted = |metric: &Metric| {
+        let phase = metric.phase;
+        metric.topic.is_some() && phase.is_none_or(|phase| phase <= settings.phases)
     };
-    let values = reading.values().filter(wanted);
+    let values = reading.values_of(wanted).filter(|value| value.newest);
     values.filter_map(|value| Some((value.metric.topic?, value)))
 }
 

@@ -61,6 +61,7 @@ pub fn build_for_tests() -> Result<(), String> {
     let toolchain = toolchain::find()?;
     build_self_tests(&toolchain)?;
     build_board(&toolchain, "qemu")?;
+    build_bench()?;
     Ok(())
 }
 
@@ -112,6 +113,24 @@ fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
     }
     images.sort();
     Ok(images)
+}
+
+/// Builds the image that counts instructions.
+pub fn build_bench() -> Result<PathBuf, String> {
+    let toolchain = toolchain::find()?;
+    shell::run(cargo(&toolchain)?.args(["--package", "lx106-bench", "--features", "emulator"]))?;
+    copy(&built("bench"), "bench.elf")
+}
+
+/// Runs an image in the emulator: no network, no UART, standard input and output by semihosting.
+pub fn emulator(image: &Path) -> Command {
+    let mut command = Command::new(EMULATOR);
+    command
+        .args(["-M", "lx60-nommu", "-cpu", "lx106", "-semihosting"])
+        .args(["-display", "none", "-monitor", "none", "-nic", "none"])
+        .args(["-serial", "none", "-kernel"])
+        .arg(image);
+    command
 }
 
 fn images() -> PathBuf {

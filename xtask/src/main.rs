@@ -1,8 +1,10 @@
 //! The project's chores: `cargo xtask --help`.
 
+mod bench;
 mod firmware;
 mod fuzz;
 mod shell;
+mod size;
 mod tiers;
 mod tools;
 
@@ -26,6 +28,10 @@ enum Chore {
     Fuzz(fuzz::Args),
     /// Build a board's image for the lx106 into target/firmware
     Firmware(firmware::Args),
+    /// Count what a telegram costs, on this machine or on the emulated lx106
+    Bench(bench::Args),
+    /// Tell what an image in target/firmware is made of
+    Size(size::Args),
     /// Fetch and build the tools that the tests need and Debian does not have
     Tools,
     /// What rustc runs as its linker for the lx106
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Test(args) => tiers::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Bench(args) => bench::run(&args),
+        Chore::Size(args) => size::run(&args),
         Chore::Firmware(args) => firmware::run(&args),
         Chore::Link { args } => firmware::link::run(&args),
         Chore::Tools => tools::ensure_telegraf().map(|path| println!("{}", path.display())),

@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::{firmware, fuzz, shell, tools};
+use crate::{firmware, fuzz, shell, size, tools};
 
 /// One step of a tier.
 enum Step {
@@ -22,6 +22,8 @@ enum Step {
     NeedsLx106,
     /// Every image that the tests run on the lx106.
     Lx106Images,
+    /// The board's image within its limits of size.
+    Lx106Sizes,
     /// Every fuzz target for so many seconds.
     Fuzz(u32),
 }
@@ -78,12 +80,21 @@ const TIERS: &[Tier] = &[
     },
     Tier {
         name: "lx106",
-        about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, the whole firmware from its UART to mosquitto",
-        test_files: &["lx106", "qemu"],
+        about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, the whole firmware from its UART to mosquitto, sizes and counts",
+        test_files: &["lx106", "lx106_numbers", "qemu"],
         steps: &[
             Step::NeedsLx106,
             Step::Lx106Images,
-            Step::Cargo(&["test", "--test", "lx106", "--test", "qemu"]),
+            Step::Lx106Sizes,
+            Step::Cargo(&[
+                "test",
+                "--test",
+                "lx106",
+                "--test",
+                "lx106_numbers",
+                "--test",
+                "qemu",
+            ]),
         ],
     },
     Tier {
@@ -211,6 +222,7 @@ fn run_step(step: &Step) -> Outcome {
             };
         }
         Step::Lx106Images => firmware::build_for_tests(),
+        Step::Lx106Sizes => size::check("qemu"),
         Step::Fuzz(seconds) => fuzz::run_all(*seconds),
     };
     match result {

@@ -1,0 +1,129 @@
+//! What a telegram costs on the lx106, counted by the emulated core: no figure may grow unseen.
+//!
+//! `cargo xtask bench --board qemu` prints the same figures; docs/numbers.md keeps them. A bound is two in a hundred above what was
+//! measured. Where a figure has become better, lower its bound with it.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::peers::{did_not_run, find};
+
+/// Names and upper bounds.
+type Bounds = [(&'static str, u32); 7];
+
+/// What the image counts for a telegram; `None` when it or the emulator is missing.
+fn figures(telegram: &Path) -> Option<BTreeMap<String, u32>> {
+    let qemu = find("qemu-system-xtensa", "`./test` installs it")?;
+    let image = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("firmware/bench.elf");
+    if !image.is_file() {
+        did_not_run("bench.elf is not built: `cargo xtask test lx106` builds it");
+        return None;
+    }
+    let output = Command::new(qemu)
+        .args(["-M", "lx60-nommu", "-cpu", "lx106", "-semihosting"])
+        .args(["-display", "none", "-monitor", "none", "-nic", "none"])
+        .args(["-serial", "none", "-icount", "shift=10", "-kernel"])
+        .arg(image)
+        .stdin(File::open(telegram).expect("a telegram"))
+        .output()
+        .expect("QEMU starts");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let figure = |line: &str| {
+        let (name, number) = line.split_once(' ').expect("a name and a number");
+        (name.to_owned(), number.trim().parse().expect("a number"))
+    };
+    Some(text.lines().map(figure).collect())
+}
+
+fn within(telegram: &Path, bounds: Bounds) {
+    let Some(found) = figures(telegram) else {
+        return;
+    };
+    assert_eq!(found["loop"], 2000, "what CCOUNT means under -icount");
+    let over: Vec<_> = bounds
+        .iter()
+        .filter(|(name, bound)| found[*name] > *bound)
+        .collect();
+    assert!(over.is_empty(), "above {over:?}: {found:#?}");
+    assert_eq!(figures(telegram), Some(found), "the same figures twice");
+}
+
+fn fixture(name: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/meters");
+    fixtures.join(name)
+}
+
+#[test]
+fn the_telegram_of_the_originals_readme() {
+    let Some(corpus) = env::var_os("P1_CORPUS") else {
+        did_not_run("P1_CORPUS is not set: it names the folder with the corpus of real telegrams");
+        return;
+    };
+    let telegram = Path::new(&corpus).join("esmr50_isk_ECDF_metertrekker.p1");
+    within(
+        &telegram,
+        [
+            ("frame", 15_170),
+            ("receive", 33_570),
+            ("receive-stack", 448),
+            ("publish", 34_250),
+            ("publish-stack", 656),
+            ("verdict", 3_260),
+            ("line", 12_410),
+        ],
+    );
+}
+
+#[test]
+fn esmr_5_with_three_phases() {
+    within(
+        &fixture("esmr50.p1"),
+        [
+            ("frame", 22_000),
+            ("receive", 47_610),
+            ("receive-stack", 448),
+            ("publish", 60_260),
+            ("publish-stack", 656),
+            ("verdict", 4_040),
+            ("line", 19_020),
+        ],
+    );
+}
+
+#[test]
+fn lithuania_with_97_values() {
+    within(
+        &fixture("lt.p1"),
+        [
+            ("frame", 59_970),
+            ("receive", 183_890),
+            ("receive-stack", 448),
+            ("publish", 150_150),
+            ("publish-stack", 720),
+            ("verdict", 6_490),
+            ("line", 60_320),
+        ],
+    );
+}
+
+#[test]
+fn hungary_with_its_long_message() {
+    within(
+        &fixture("hu.p1"),
+        [
+            ("frame", 52_290),
+            ("receive", 92_260),
+            ("receive-stack", 448),
+            ("publish", 88_250),
+            ("publish-stack", 656),
+            ("verdict", 4_160),
+            ("line", 28_290),
+        ],
+    );
+}

@@ -1,0 +1,398 @@
+//! What an image is made of: `cargo xtask size`.
+
+mod symbols;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use object::{Object, ObjectSection, SectionFlags};
+use serde::Deserialize;
+use symbols::{Share, Symbol};
+
+use crate::shell;
+
+/// Bytes of data memory that the firmware is to take at most, network buffers aside.
+const DATA_GOAL: u64 = 20_000;
+
+/// Bytes of data memory that the ESP8266 has left beside the vendor's libraries and their heap.
+const DATA_LIMIT: u64 = 34_000;
+
+/// Bytes of code that framing, CRC and lines are to take at most.
+const RECEIVING_GOAL: u64 = 8 * 1024;
+
+/// Bytes of code that they may take: a little more than they do.
+const RECEIVING_LIMIT: u64 = 15_200;
+
+/// What receives telegrams. What writes values out again, in `reading` and `metric`, is counted too.
+const RECEIVING: &[&str] = &[
+    "metertrekker::metric",
+    "metertrekker::p1",
+    "metertrekker::reading",
+    "metertrekker::receiver",
+    "crc",
+    "memchr",
+    "nom",
+];
+
+/// Whose data are network buffers.
+const NETWORK: &[&str] = &[
+    "metertrekker::soc::qemu::ethernet",
+    "metertrekker::soc::qemu::net",
+];
+
+/// Arguments of `cargo xtask size`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A board, whose image lies in target/firmware, or an ELF file
+    #[arg(default_value = "qemu")]
+    image: String,
+    /// Fail when the image breaks a rule
+    #[arg(long)]
+    check: bool,
+}
+
+/// Prints what the image is made of; with `--check`, fails when it breaks a rule.
+pub fn run(args: &Args) -> Result<(), String> {
+    let path = match args.image.ends_with(".elf") {
+        true => PathBuf::from(&args.image),
+        false => shell::target_dir().join(format!("firmware/{}.elf", args.image)),
+    };
+    let board = match args.image.ends_with(".elf") {
+        true => "qemu",
+        false => &args.image,
+    };
+    let image = Image::read(&path)?;
+    print!("{}", image.report(&regions(board)?));
+    if args.check {
+        return image.check();
+    }
+    Ok(())
+}
+
+/// Fails when a board's image breaks a rule.
+pub fn check(board: &str) -> Result<(), String> {
+    let path = shell::target_dir().join(format!("firmware/{board}.elf"));
+    Image::read(&path)?.check()
+}
+
+/// A memory of the board.
+#[derive(Deserialize)]
+struct Region {
+    origin: u64,
+    length: u64,
+}
+
+fn regions(board: &str) -> Result<BTreeMap<String, Region>, String> {
+    #[derive(Deserialize)]
+    struct Board {
+        memory: BTreeMap<String, Region>,
+    }
+    let file = shell::root().join(format!("boards/{board}.toml"));
+    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let board: Board = toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    Ok(board.memory)
+}
+
+/// The kinds of sections, as columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Text,
+    Rodata,
+    Data,
+    Bss,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Text, Self::Rodata, Self::Data, Self::Bss];
+
+    fn of(section: &str) -> Self {
+        match section {
+            ".rodata" => Self::Rodata,
+            ".data" => Self::Data,
+            ".bss" | ".noinit" => Self::Bss,
+            _ => Self::Text,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Rodata => "rodata",
+            Self::Data => "data",
+            Self::Bss => "bss",
+        }
+    }
+}
+
+/// A section that takes up memory.
+struct Section {
+    kind: Kind,
+    address: u64,
+    size: u64,
+    shares: Vec<Share>,
+}
+
+struct Image {
+    name: String,
+    sections: Vec<Section>,
+}
+
+impl Image {
+    fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let bytes = fs::read(path)
+            .map_err(|e| format!("{name}: {e}; `cargo xtask firmware` builds images"))?;
+        let elf = object::File::parse(&*bytes).map_err(|e| format!("{name}: {e}"))?;
+        let symbols: Vec<Symbol> = symbols::of(&elf);
+        let allocated = |section: &object::Section<'_, '_>| match section.flags() {
+            SectionFlags::Elf { sh_flags } => {
+                sh_flags & u64::from(object::elf::SHF_ALLOC) != 0 && section.size() > 0
+            }
+            _ => false,
+        };
+        let sections = elf.sections().filter(allocated).map(|section| Section {
+            kind: Kind::of(section.name().unwrap_or_default()),
+            address: section.address(),
+            size: section.size(),
+            shares: symbols::shares(&symbols, section.address(), section.size()),
+        });
+        let sections = sections.collect();
+        Ok(Self { name, sections })
+    }
+
+    fn shares(&self) -> impl Iterator<Item = (Kind, &Share)> {
+        let of = |section| {
+            let Section { kind, shares, .. }: &Section = section;
+            shares.iter().map(move |share| (*kind, share))
+        };
+        self.sections.iter().flat_map(of)
+    }
+
+    fn total(&self, kind: Kind) -> u64 {
+        let sections = self.sections.iter().filter(|section| section.kind == kind);
+        sections.map(|section| section.size).sum()
+    }
+
+    /// Bytes of what belongs to one of `owners`.
+    fn owned(&self, kinds: &[Kind], owners: &[&str]) -> u64 {
+        let wanted = |(kind, share): &(Kind, &Share)| {
+            kinds.contains(kind) && owners.iter().any(|owner| share.is_of(owner))
+        };
+        self.shares()
+            .filter(wanted)
+            .map(|(_, share)| share.size)
+            .sum()
+    }
+
+    /// Bytes of what formats by `core::fmt`, none where it says nothing of itself.
+    fn formatting(&self) -> u64 {
+        let formats = |(_, share): &(Kind, &Share)| share.path.contains("core::fmt::");
+        self.shares()
+            .filter(formats)
+            .map(|(_, share)| share.size)
+            .sum()
+    }
+
+    /// rodata, data and bss without network buffers.
+    fn data(&self) -> u64 {
+        const DATA: [Kind; 3] = [Kind::Rodata, Kind::Data, Kind::Bss];
+        let all: u64 = DATA.iter().map(|kind| self.total(*kind)).sum();
+        all - self.owned(&DATA, NETWORK)
+    }
+
+    fn receiving(&self) -> u64 {
+        self.owned(&[Kind::Text], RECEIVING)
+    }
+
+    fn report(&self, regions: &BTreeMap<String, Region>) -> String {
+        let mut rows: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
+        for (kind, share) in self.shares() {
+            rows.entry(&share.owner).or_default()[kind as usize] += share.size;
+        }
+        let mut rows: Vec<_> = rows.into_iter().collect();
+        rows.sort_by_key(|(_, sizes)| std::cmp::Reverse(sizes.iter().sum::<u64>()));
+        let totals = Kind::ALL.map(|kind| self.total(kind));
+        rows.push(("together", totals));
+        let mut out = format!("{}\n{:<32}", self.name, "");
+        for kind in Kind::ALL {
+            out += &format!(" {:>8}", kind.name());
+        }
+        out += "    bytes\n";
+        for (owner, sizes) in rows {
+            let [text, rodata, data, bss] = sizes;
+            let sum: u64 = sizes.iter().sum();
+            out += &format!("{owner:<32} {text:>8} {rodata:>8} {data:>8} {bss:>8} {sum:>8}\n");
+        }
+        out += &format!("\n{:<32} {:>8} {:>8}\n", "memory", "used", "of");
+        for (name, Region { origin, length }) in regions {
+            let within = |section: &&Section| (*origin..origin + length).contains(&section.address);
+            let used: u64 = self
+                .sections
+                .iter()
+                .filter(within)
+                .map(|section| section.size)
+                .sum();
+            out += &format!("{name:<32} {used:>8} {length:>8}\n");
+        }
+        let formatting = match self.formatting() {
+            0 => "no".to_owned(),
+            bytes => format!("yes, {bytes} bytes"),
+        };
+        out += &format!("\ncore::fmt in the image: {formatting}\n");
+        out += &against(
+            "rodata, data, bss without network buffers",
+            self.data(),
+            DATA_GOAL,
+        );
+        out + &against(
+            "code of frame, CRC and lines",
+            self.receiving(),
+            RECEIVING_GOAL,
+        )
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let limits = [
+            ("core::fmt", self.formatting(), 0),
+            (
+                "rodata, data and bss without network buffers",
+                self.data(),
+                DATA_LIMIT,
+            ),
+            (
+                "code of frame, CRC and lines",
+                self.receiving(),
+                RECEIVING_LIMIT,
+            ),
+        ];
+        let broken: Vec<String> = limits
+            .iter()
+            .filter(|(_, found, limit)| found > limit)
+            .map(|(what, found, limit)| format!("{found} bytes of {what}, {limit} allowed"))
+            .collect();
+        match broken.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{}: {}", self.name, broken.join("; "))),
+        }
+    }
+}
+
+/// A figure beside its goal.
+fn against(what: &str, found: u64, goal: u64) -> String {
+    let verdict = match found.checked_sub(goal) {
+        Some(over @ 1..) => format!("missed by {over}"),
+        _ => "met".to_owned(),
+    };
+    format!("{what}: {found} bytes; goal {goal}, {verdict}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::symbols::{NOBODY, shares};
+    use super::*;
+
+    fn image(sections: &[(Kind, &[(u64, &str)])]) -> Image {
+        let mut address = 0x1000;
+        let section = |(kind, parts): &(Kind, &[(u64, &str)])| {
+            let mut symbols = Vec::new();
+            let mut at = address;
+            for (size, path) in *parts {
+                if !path.is_empty() {
+                    symbols.push(Symbol {
+                        address: at,
+                        size: *size,
+                        path: (*path).into(),
+                    });
+                }
+                at += size;
+            }
+            let section = Section {
+                kind: *kind,
+                address,
+                size: at - address,
+                shares: shares(&symbols, address, at - address),
+            };
+            address = at;
+            section
+        };
+        Image {
+            name: "an image".into(),
+            sections: sections.iter().map(section).collect(),
+        }
+    }
+
+    #[test]
+    fn an_image_within_its_limits_passes() {
+        let image = image(&[
+            (
+                Kind::Text,
+                &[
+                    (8000, "nom::number"),
+                    (50_000, "minimq::connect"),
+                    (9000, ""),
+                ],
+            ),
+            (Kind::Rodata, &[(30_000, "")]),
+            (
+                Kind::Bss,
+                &[
+                    (4000, "x::Y"),
+                    (60_000, "metertrekker::soc::qemu::net::BUFFERS"),
+                ],
+            ),
+        ]);
+        assert_eq!(image.check(), Ok(()));
+    }
+
+    #[test]
+    fn every_limit_that_is_broken_is_told() {
+        let image = image(&[
+            (
+                Kind::Text,
+                &[
+                    (15_201, "<metertrekker::p1::framing::Framer>::next"),
+                    (7, "<u32 as core::fmt::Display>::fmt"),
+                ],
+            ),
+            (Kind::Rodata, &[(20_000, "")]),
+            (Kind::Bss, &[(14_001, "")]),
+        ]);
+        let problem = image.check().unwrap_err();
+        assert_eq!(
+            problem,
+            "an image: 7 bytes of core::fmt, 0 allowed; 34001 bytes of rodata, data and bss without network buffers, \
+             34000 allowed; 15201 bytes of code of frame, CRC and lines, 15200 allowed"
+        );
+    }
+
+    #[test]
+    fn the_report_has_every_byte_and_names_what_is_missed() {
+        let image = image(&[
+            (Kind::Text, &[(100, "nom::number"), (20, "")]),
+            (
+                Kind::Rodata,
+                &[(20_500, "metertrekker::metric::raw::METRICS")],
+            ),
+        ]);
+        let region = Region {
+            origin: 0x1000,
+            length: 120,
+        };
+        let report = image.report(&BTreeMap::from([("irom".to_owned(), region)]));
+        let has = |start: &str, figures: &[&str]| {
+            let line = report.lines().find(|line| line.starts_with(start));
+            let words = line.unwrap_or_default().split_whitespace();
+            let found: Vec<_> = words.rev().take(figures.len()).collect();
+            assert!(found.iter().rev().eq(figures.iter()), "{start}: {report}");
+        };
+        has("nom", &["100", "0", "0", "0", "100"]);
+        has(NOBODY, &["20", "0", "0", "0", "20"]);
+        has("metertrekker::metric", &["0", "20500", "0", "0", "20500"]);
+        has("together", &["120", "20500", "0", "0", "20620"]);
+        has("irom", &["120", "120"]);
+        has("core::fmt in the image", &["no"]);
+        has("rodata", &["missed", "by", "500"]);
+        has("code of frame", &["100", "bytes;", "goal", "8192,", "met"]);
+    }
+}

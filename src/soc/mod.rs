@@ -8,7 +8,7 @@ pub mod nor;
 pub mod qemu;
 
 /// The RAM ledger of the board's file: bytes of each part.
-#[cfg(target_os = "none")]
+#[cfg(soc = "qemu")]
 #[allow(missing_docs, dead_code)] // The board's file says what each is for; the linker has some of them.
 mod ram {
     include!(concat!(env!("OUT_DIR"), "/ram.rs"));

@@ -36,7 +36,7 @@ extern "C" fn start() -> ! {
 fn read(room: &mut [u8]) -> usize {
     let mut length = 0;
     while let Some(rest) = room.get_mut(length..)
-        && let Ok(count) = usize::try_from(semihosting::read(semihosting::STDIN, rest))
+        && let Ok(count) = semihosting::read(semihosting::STDIN, rest)
         && count > 0
     {
         length += count;
@@ -92,8 +92,8 @@ fn say(name: &str, figure: u32) {
             break;
         }
     }
-    semihosting::write(semihosting::STDOUT, name.as_bytes());
-    semihosting::write(semihosting::STDOUT, &digits);
+    let _ = semihosting::write(semihosting::STDOUT, name.as_bytes());
+    let _ = semihosting::write(semihosting::STDOUT, &digits);
 }
 
 #[panic_handler]
@@ -105,7 +105,7 @@ fn panic(_: &PanicInfo) -> ! {
 extern "C" fn __fault_write(bytes: *const u8, length: usize) {
     // SAFETY: xtensa-lx-rt hands over so many bytes.
     let bytes = unsafe { core::slice::from_raw_parts(bytes, length) };
-    semihosting::write(semihosting::STDOUT, bytes);
+    let _ = semihosting::write(semihosting::STDOUT, bytes);
 }
 
 #[unsafe(no_mangle)]

@@ -20,8 +20,6 @@ const ARGV: u32 = 1002;
 /// The emulator's standard input.
 pub const STDIN: u32 = 0;
 
-/// The emulator's standard input.
-pub const STDIN: u32 = 0;
 /// The emulator's standard output.
 pub const STDOUT: u32 = 1;
 
@@ -156,18 +154,4 @@ pub fn arguments(buffer: &mut [u32]) -> Option<impl Iterator<Item = &CStr>> {
             .iter()
             .map(|at| unsafe { CStr::from_ptr(*at as usize as *const _) }),
     )
-}
-
-/// Reads from a file of the emulator's; returns how many bytes, 0 at its end, negative when it fails.
-#[inline]
-pub fn read(file: u32, bytes: &mut [u8]) -> isize {
-    // SAFETY: the emulator writes these bytes and no other.
-    unsafe {
-        xtensa_lx_simcall(
-            READ,
-            file as usize,
-            bytes.as_mut_ptr() as usize,
-            bytes.len(),
-        )
-    }
 }

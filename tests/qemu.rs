@@ -4,6 +4,7 @@ mod support;
 
 use std::env;
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -12,7 +13,9 @@ use std::time::Duration;
 use metertrekker::app::transport::SEGMENT;
 use rustix::process::Signal;
 use support::firmware::{self, text};
-use support::peers::{Message, Mosquitto, MosquittoConfig, Subscriber, did_not_run, free_port};
+use support::peers::{
+    Message, Mosquitto, MosquittoConfig, Subscriber, did_not_run, find, free_port,
+};
 use support::qemu::{Board, fixture, qemu, telegrams};
 use tempfile::TempDir;
 
@@ -179,6 +182,78 @@ fn a_link_that_comes_back_is_used_again() {
     board.send(&fixture("meters/esmr50.p1"));
     wait_for(&mut subscriber, POWER, 1);
     board.wait_for_stats("it published", |stats| stats.get("published") == 1);
+}
+
+/// Runs the test once more, alone in namespaces of its own, where `resolv.conf` names a server on the loopback; `true` there.
+fn in_namespaces(test: &str) -> bool {
+    const INSIDE: &str = "METERTREKKER_IN_NAMESPACES";
+    if env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let Some(unshare) = find("unshare", "apt-get install util-linux") else {
+        return false;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = folder.path().join("resolv.conf");
+    fs::write(&servers, "nameserver 127.0.0.1\n").expect("it is written");
+    let script = r#"ip link set lo up && mount --bind "$1" /etc/resolv.conf && shift && exec "$@""#;
+    let output = Command::new(unshare)
+        .args([
+            "--map-root-user",
+            "--net",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ])
+        .arg(&servers)
+        .arg(env::current_exe().expect("this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare starts");
+    assert!(output.status.success(), "{output:?}");
+    false
+}
+
+/// Answers questions for IPv4 addresses (RFC 1035 §4.1): one name is known.
+fn serve_names(known: &'static [u8], address: [u8; 4]) {
+    let socket = UdpSocket::bind("127.0.0.1:53").expect("the name server's port");
+    thread::spawn(move || {
+        let mut question = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut question) {
+            let question = &question[..length];
+            let found = question[12..].starts_with(known);
+            let mut answer = question.to_vec();
+            // A response, recursion available; NXDOMAIN for other names.
+            answer[2..4].copy_from_slice(&[0x81, if found { 0x80 } else { 0x83 }]);
+            if found {
+                answer[7] = 1;
+                answer.extend([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                answer.extend(address);
+            }
+            socket.send_to(&answer, client).expect("an answer is sent");
+        }
+    });
+}
+
+#[test]
+fn a_broker_is_found_by_its_name() {
+    if !in_namespaces("a_broker_is_found_by_its_name") {
+        return;
+    }
+    serve_names(b"\x06broker\x04test\0", [10, 0, 2, 2]);
+    let broker = mosquitto().expect("mosquitto");
+    let named = ["mqtt_server=broker.test"];
+    let mut board = Board::with_broker(&broker, &named).expect("QEMU");
+    let mut subscriber = broker.subscribe("#");
+    board.wait_for_event("connected", 1);
+    board.send(&fixture("meters/esmr50.p1"));
+    wait_for(&mut subscriber, POWER, 1);
+    let unknown = ["mqtt_server=nobody.test"];
+    let mut board = Board::with_broker(&broker, &unknown).expect("QEMU");
+    board.wait_for_event("disconnected name not_found ", 2);
 }
 
 /// Plays one telegram to a board with this state file and ends it when all is kept; returns the

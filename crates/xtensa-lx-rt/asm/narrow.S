@@ -16,7 +16,9 @@
 // the NMI is not; its handler must not read narrowly what lies in flash.
     .section .bss.xtensa_lx_rt_narrow_load, "aw", @nobits
     .align 4
-saved:
+    .type xtensa_lx_rt_narrow_load_saved, @object
+    .size xtensa_lx_rt_narrow_load_saved, 4 * 6
+xtensa_lx_rt_narrow_load_saved:
     .space 4 * 6
     .set SAVED_SAR, 4 * 5
 
@@ -28,7 +30,7 @@ saved:
     .global xtensa_lx_rt_narrow_load
     .type xtensa_lx_rt_narrow_load, @function
 xtensa_lx_rt_narrow_load:
-    movi    a0, saved
+    movi    a0, xtensa_lx_rt_narrow_load_saved
     s32i    a2, a0, 4 * 2
     s32i    a3, a0, 4 * 3
     s32i    a4, a0, 4 * 4

@@ -78,6 +78,7 @@ fn the_linker_gets_every_memory() {
   irom : ORIGIN = 0x40210000, LENGTH = 0x73000
 }
 
+ASSERT(_tables_end - _tables_start <= 100, \"qemu: the compiler's tables are longer than their line in the board's [ram]\")
 ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= 1300, \"qemu: .data and .bss are longer than their lines in the board's [ram]\")
 ASSERT(_stack_end - _stack_limit >= 100, \"qemu: the stack is shorter than its line in the board's [ram]\")
 "

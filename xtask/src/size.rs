@@ -313,8 +313,11 @@ mod tests {
     const RAM: u64 = 0x3ffe_8000;
     const FLASH: u64 = 0x4021_0000;
 
-    fn image(sections: &[(Kind, u64, &[(u64, &str)])]) -> Image {
-        let section = |(kind, address, parts): &(Kind, u64, &[(u64, &str)])| {
+    /// A section's kind, address, and symbols with their sizes.
+    type Made<'a> = (Kind, u64, &'a [(u64, &'a str)]);
+
+    fn image(sections: &[Made<'_>]) -> Image {
+        let section = |(kind, address, parts): &Made<'_>| {
             let address = *address;
             let mut symbols = Vec::new();
             let mut at = address;

@@ -1,4 +1,4 @@
-//! What is loaded from flash in less than words: on the chip each such load is an exception of 50 instructions.
+//! What is loaded from flash in less than words: on the chip each such load is an exception of some 50 instructions.
 //!
 //! QEMU gives bytes from everywhere. So its trace tells the registers before each such instruction, and with them the address.
 //! docs/numbers.md keeps the figures; `--nocapture` shows them.

@@ -1,7 +1,7 @@
 // Narrow loads from where the chip loads only whole words.
 //
 // IRAM, ROM and mapped flash answer l8ui, l16ui and l16si with LoadStoreError. Here the word is loaded and its part put into the
-// register that was asked for, so that constants may lie in flash. About 50 instructions; what is read often is better read by words.
+// register that was asked for, so that constants may lie in flash. It takes 50 to 54 instructions; what is read often is better read by words.
 
     .set REGION_SHIFT, 20              // address bits above: a megabyte each of ROM, IRAM and flash
     .set REGION_FIRST, 0x400

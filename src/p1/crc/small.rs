@@ -1,10 +1,11 @@
-//! A byte at a time from 512 bytes of table, where RAM is dear and every byte is looked at but once.
+//! A byte at a time from 1 kB of table, where RAM is dear and every byte is looked at but once.
 
 use crc::{Algorithm, CRC_16_ARC, CRC_16_IBM_SDLC};
 
 use super::Rule;
 
-type Table = [u16; 256];
+/// Whole words, which the chip can load from flash.
+type Table = [u32; 256];
 
 static ARC: Table = table(&CRC_16_ARC);
 static X25: Table = table(&CRC_16_IBM_SDLC);
@@ -23,7 +24,7 @@ const fn table(algorithm: &Algorithm<u16>) -> Table {
             value = (value >> 1) ^ (carry * poly);
             bit += 1;
         }
-        table[at] = value;
+        table[at] = value as u32;
         at += 1;
     }
     table
@@ -60,15 +61,16 @@ impl Digest {
     #[inline(never)]
     pub fn update_line(&mut self, bytes: &[u8]) -> (usize, bool) {
         let (table, mut value) = (self.table, self.value);
-        for (at, &byte) in bytes.iter().enumerate() {
-            value = stepped(table, value, byte);
-            if byte == b'\n' {
-                self.value = value;
-                return (at + 1, true);
-            }
-        }
+        let is_last = |byte: &u8| {
+            value = stepped(table, value, *byte);
+            *byte == b'\n'
+        };
+        let last = bytes.iter().position(is_last);
         self.value = value;
-        (bytes.len(), false)
+        match last {
+            Some(at) => (at + 1, true),
+            None => (bytes.len(), false),
+        }
     }
 
     pub fn value(&self) -> u16 {
@@ -78,7 +80,7 @@ impl Digest {
 
 #[inline(always)]
 fn stepped(table: &Table, value: u32, byte: u8) -> u32 {
-    (value >> 8) ^ u32::from(table[usize::from(value as u8 ^ byte)])
+    (value >> 8) ^ table[usize::from(value as u8 ^ byte)]
 }
 
 #[cfg(test)]

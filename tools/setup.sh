@@ -72,6 +72,7 @@ missing_packages() {
         rust_packages "rustfmt rust-clippy" "rustfmt-web rust-web-clippy"
     fi
     have c++ || echo g++
+    have ip || echo iproute2
     have mosquitto || echo mosquitto
     have mosquitto_sub || echo mosquitto-clients
     have influxd || echo influxdb

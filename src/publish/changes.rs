@@ -64,7 +64,8 @@ impl Changes {
     /// Forgets stamps that are ahead of the meter's clock, where `reading` has one that is not: what
     /// a device says after its clock was set right would not be newer for a long time.
     pub fn correct(&mut self, reading: &Reading) {
-        for value in reading.values().filter(|value| value.newest) {
+        let values = reading.values_of(|metric| metric.device.is_some());
+        for value in values.filter(|value| value.newest) {
             if let Some(Memory::Stamp(device, utc)) = memory(&value)
                 && let Some(stamp) = self.published.stamps.get_mut(usize::from(device))
                 && reading.is_ahead(*stamp)
@@ -115,7 +116,9 @@ impl Changes {
     pub fn published(&mut self, reading: &Reading, missing: impl Fn(&Value<'_>) -> bool) {
         self.fresh = false;
         let known = |value: &Value<'_>| value.newest && !missing(value);
-        for value in reading.values().filter(known) {
+        let values =
+            reading.values_of(|metric| metric.device.is_some() || metric.kind != Kind::Number);
+        for value in values.filter(known) {
             let older = value.metric.device.zip(value.at);
             match memory(&value) {
                 // An older stamp between two newer ones would make the second look new.

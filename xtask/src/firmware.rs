@@ -115,6 +115,11 @@ fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
     Ok(images)
 }
 
+/// Builds a board's image.
+pub fn build(board: &str) -> Result<PathBuf, String> {
+    build_board(&toolchain::find()?, board)
+}
+
 /// Builds the image that counts instructions.
 pub fn build_bench() -> Result<PathBuf, String> {
     let toolchain = toolchain::find()?;
@@ -122,13 +127,12 @@ pub fn build_bench() -> Result<PathBuf, String> {
     copy(&built("bench"), "bench.elf")
 }
 
-/// Runs an image in the emulator: no network, no UART, standard input and output by semihosting.
+/// Runs an image in the emulator: standard input and output by semihosting, the rest is for the caller to say.
 pub fn emulator(image: &Path) -> Command {
     let mut command = Command::new(EMULATOR);
     command
         .args(["-M", "lx60-nommu", "-cpu", "lx106", "-semihosting"])
-        .args(["-display", "none", "-monitor", "none", "-nic", "none"])
-        .args(["-serial", "none", "-kernel"])
+        .args(["-display", "none", "-kernel"])
         .arg(image);
     command
 }

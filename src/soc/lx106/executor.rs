@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use embassy_executor::{Spawner, raw::Executor};
 use xtensa_lx::interrupt;
 
+use super::stack;
+
 /// Something has been woken since the executor last looked.
 static PENDING: AtomicBool = AtomicBool::new(false);
 
@@ -25,6 +27,8 @@ pub fn run(start: impl FnOnce(Spawner)) -> ! {
         PENDING.store(false, Ordering::Release);
         // SAFETY: never reentrant, since the pender only leaves a note.
         unsafe { executor.poll() };
+        // What was below it cannot be trusted any more: better a reset than wrong readings.
+        assert!(!stack::is_used_up());
         let state = interrupt::mask();
         if PENDING.load(Ordering::Acquire) {
             // SAFETY: the state from above.

@@ -27,6 +27,12 @@ pub fn paint() {
     }
 }
 
+/// Whether the stack has, since the last [`paint`], been so deep that what lies below it may be overwritten.
+pub fn is_used_up() -> bool {
+    // SAFETY: a word of the stack's memory.
+    unsafe { (&raw const _stack_limit).read_volatile() != PAINT }
+}
+
 /// The most bytes that were in use since the last [`paint`].
 pub fn high_water() -> u32 {
     let end = (&raw const _stack_end) as usize;

@@ -22,9 +22,9 @@ const DATA_LIMIT: u64 = 34_000;
 const RECEIVING_GOAL: u64 = 8 * 1024;
 
 /// Bytes of code that they may take: a little more than they do.
-const RECEIVING_LIMIT: u64 = 15_200;
+const RECEIVING_LIMIT: u64 = 18_700;
 
-/// What receives telegrams. What writes values out again, in `reading` and `metric`, is counted too.
+/// What receives telegrams: bytes to values, all meters' oddities included.
 const RECEIVING: &[&str] = &[
     "metertrekker::metric",
     "metertrekker::p1",
@@ -33,6 +33,17 @@ const RECEIVING: &[&str] = &[
     "crc",
     "memchr",
     "nom",
+];
+
+/// What there is beside it only because values are written out again.
+const WRITING_OUT: &[&str] = &[
+    "metertrekker::p1::value::Number>::write",
+    "metertrekker::p1::value::Number>::write_as_sent",
+    "metertrekker::p1::value::Number>::write_large",
+    "metertrekker::p1::value::Number>::write_padded",
+    "metertrekker::p1::timestamp::Calendar",
+    "metertrekker::reading::Reading>::is_newest_of_device",
+    "metertrekker::reading::Reading>::values_of",
 ];
 
 /// Whose data are network buffers.
@@ -202,7 +213,7 @@ impl Image {
     }
 
     fn receiving(&self) -> u64 {
-        self.owned(&[Kind::Text], RECEIVING)
+        self.owned(&[Kind::Text], RECEIVING) - self.owned(&[Kind::Text], WRITING_OUT)
     }
 
     fn report(&self, regions: &BTreeMap<String, Region>) -> String {
@@ -351,7 +362,8 @@ mod tests {
             (
                 Kind::Text,
                 &[
-                    (15_201, "<metertrekker::p1::framing::Framer>::next"),
+                    (18_701, "<metertrekker::p1::framing::Framer>::next"),
+                    (400, "<metertrekker::p1::value::Number>::write_padded"),
                     (7, "<u32 as core::fmt::Display>::fmt"),
                 ],
             ),
@@ -362,7 +374,7 @@ mod tests {
         assert_eq!(
             problem,
             "an image: 7 bytes of core::fmt, 0 allowed; 34001 bytes of rodata, data and bss without network buffers, \
-             34000 allowed; 15201 bytes of code of frame, CRC and lines, 15200 allowed"
+             34000 allowed; 18701 bytes of code of frame, CRC and lines, 18700 allowed"
         );
     }
 

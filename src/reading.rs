@@ -638,10 +638,10 @@ impl Reading {
         };
         // Of numbers with a time stamp the newest counts. A number has a digit before its point.
         let by_place = slot.stamp == NO_STAMP || slot.width == 0;
-        // What the meter itself says with a time stamp and without is of two kinds.
-        let is_rival = (by_place || slot.channel != 0) && !is_first(brief, &mut self.seen);
+        // What the meter itself says with a time stamp is no rival of what it says without.
+        let has_rival = (by_place || slot.channel != 0) && !is_first(brief, &mut self.seen);
         match by_place {
-            true if is_rival => self.choose(index, &slot, brief),
+            true if has_rival => self.choose(index, &slot, brief),
             false if !brief.has_device() => self.choose_newest(index, &slot),
             _ => {}
         }

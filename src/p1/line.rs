@@ -60,7 +60,7 @@ pub fn oddity(text: &[u8]) -> Oddity {
 
 /// An OBIS id as meters print it. The standard's examples, and so its simulators, misprint the
 /// first `.` as `:`; German and pre-DSMR meters add the F group as `*255`, one example as `.255`.
-// On the chip these have the registers to themselves.
+// On the chip it has the registers to itself.
 #[cfg_attr(target_os = "none", inline(never))]
 #[cfg_attr(not(target_os = "none"), inline)]
 fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
@@ -127,6 +127,7 @@ pub struct Groups<'a>(&'a [u8]);
 impl<'a> Groups<'a> {
     /// A single group that is a number with or without a unit, as nearly every line has it, in one
     /// pass. Whether the unit is one (and not some further groups) is left to its reader.
+    // On the chip it has the registers to itself.
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
     pub fn quantity(&self) -> Option<Quantity<'a>> {

@@ -61,15 +61,16 @@ impl Digest {
     #[inline(never)]
     pub fn update_line(&mut self, bytes: &[u8]) -> (usize, bool) {
         let (table, mut value) = (self.table, self.value);
-        for (at, &byte) in bytes.iter().enumerate() {
-            value = stepped(table, value, byte);
-            if byte == b'\n' {
-                self.value = value;
-                return (at + 1, true);
-            }
-        }
+        let is_last = |byte: &u8| {
+            value = stepped(table, value, *byte);
+            *byte == b'\n'
+        };
+        let last = bytes.iter().position(is_last);
         self.value = value;
-        (bytes.len(), false)
+        match last {
+            Some(at) => (at + 1, true),
+            None => (bytes.len(), false),
+        }
     }
 
     pub fn value(&self) -> u16 {

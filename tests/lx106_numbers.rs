@@ -69,14 +69,14 @@ fn the_telegram_of_the_originals_readme() {
     within(
         &telegram,
         [
-            ("frame", 13_390),
-            ("receive", 27_690),
-            ("first", 28_700),
+            ("frame", 11_150),
+            ("receive", 25_000),
+            ("first", 26_350),
             ("receive-stack", 432),
-            ("publish", 19_600),
-            ("publish-stack", 688),
-            ("verdict", 500),
-            ("line", 7_390),
+            ("publish", 18_890),
+            ("publish-stack", 640),
+            ("verdict", 480),
+            ("line", 6_950),
         ],
     );
 }
@@ -86,14 +86,14 @@ fn esmr_5_with_three_phases() {
     within(
         &fixture("esmr50.p1"),
         [
-            ("frame", 19_390),
-            ("receive", 39_250),
-            ("first", 40_770),
+            ("frame", 16_300),
+            ("receive", 35_950),
+            ("first", 37_470),
             ("receive-stack", 432),
-            ("publish", 34_850),
-            ("publish-stack", 688),
-            ("verdict", 490),
-            ("line", 11_240),
+            ("publish", 34_340),
+            ("publish-stack", 640),
+            ("verdict", 470),
+            ("line", 10_930),
         ],
     );
 }
@@ -103,14 +103,14 @@ fn lithuania_with_97_values() {
     within(
         &fixture("lt.p1"),
         [
-            ("frame", 52_710),
-            ("receive", 184_870),
-            ("first", 188_920),
-            ("receive-stack", 496),
-            ("publish", 76_770),
-            ("publish-stack", 688),
-            ("verdict", 490),
-            ("line", 34_990),
+            ("frame", 44_270),
+            ("receive", 175_680),
+            ("first", 179_730),
+            ("receive-stack", 480),
+            ("publish", 74_230),
+            ("publish-stack", 640),
+            ("verdict", 475),
+            ("line", 32_600),
         ],
     );
 }
@@ -120,14 +120,14 @@ fn hungary_with_its_long_message() {
     within(
         &fixture("hu.p1"),
         [
-            ("frame", 46_780),
-            ("receive", 82_780),
-            ("first", 84_570),
+            ("frame", 36_280),
+            ("receive", 71_530),
+            ("first", 73_320),
             ("receive-stack", 400),
-            ("publish", 48_470),
-            ("publish-stack", 688),
-            ("verdict", 490),
-            ("line", 16_580),
+            ("publish", 47_240),
+            ("publish-stack", 640),
+            ("verdict", 470),
+            ("line", 15_470),
         ],
     );
 }

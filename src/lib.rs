@@ -18,5 +18,6 @@ pub mod publish;
 pub mod reading;
 pub mod receiver;
 pub mod settings;
+pub mod smartmeter;
 pub mod soc;
 pub mod storage;

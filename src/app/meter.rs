@@ -201,6 +201,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             self.stats.fallen_totals.count();
             return self.monitor.totals_fell();
         }
+        self.monitor.believed(reading);
         if self.waits {
             self.mailbox.deliver(reading).await;
             self.asked = Instant::now();

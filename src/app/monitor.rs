@@ -51,6 +51,11 @@ pub trait Monitor {
         let _ = (reading, proof);
     }
 
+    /// No register of that telegram had gone backwards: its values are believed.
+    fn believed(&self, reading: &Reading) {
+        let _ = reading;
+    }
+
     /// A telegram was refused.
     fn refused(&self, refusal: Refusal) {
         let _ = refusal;

@@ -31,7 +31,7 @@ use crate::{
     },
     reading::{Reading, Value},
     settings::Settings,
-    storage::{Key, Store},
+    storage::{Key, Shared},
 };
 
 /// Bytes for the largest packet that a broker sends to this client.
@@ -67,7 +67,7 @@ const OFFLINE: &[u8] = b"offline";
 type Topic = heapless::String<TOPIC_MAX>;
 
 /// What the publisher task works with.
-pub struct Publisher<'s, 'a, N, F, M> {
+pub struct Publisher<'s, 'a, 'f, N, F, M> {
     /// The network.
     pub network: &'s N,
     /// What is to be published where.
@@ -77,7 +77,7 @@ pub struct Publisher<'s, 'a, N, F, M> {
     /// Where readings come from.
     pub mailbox: &'s Mailbox<'a>,
     /// What survives a restart.
-    pub store: &'s mut Store<F>,
+    pub store: &'s Shared<'f, F>,
     /// The counters.
     pub stats: &'s Stats,
     /// Who is told.
@@ -186,7 +186,7 @@ impl<E> Lost<E> {
 /// A connection whose writes are gathered.
 type Link<'c, 'b, 'g, S> = Connection<'c, 'b, Gathering<'g, S>>;
 
-impl<N, F, M, E> Publisher<'_, '_, N, F, M>
+impl<N, F, M, E> Publisher<'_, '_, '_, N, F, M>
 where
     N: TcpConnect<Error = E> + Dns<Error = E>,
     E: embedded_io_async::Error,
@@ -528,7 +528,8 @@ where
     }
 
     async fn recall(&mut self, changes: &mut Changes) {
-        let recalled = self.store.each(|key, value| {
+        let mut store = self.store.lock().await;
+        let recalled = store.each(|key, value| {
             let memory = match (key, value) {
                 (Key::Stamp(device), &[a, b, c, d]) => {
                     Memory::Stamp(device, u32::from_le_bytes([a, b, c, d]))
@@ -551,14 +552,13 @@ where
             return;
         }
         while let Some(memory) = changes.to_keep() {
+            let mut store = self.store.lock().await;
             let stored = match memory {
                 Memory::Stamp(device, utc) => {
                     let key = Key::Stamp(device);
-                    self.store.put(key, &utc.to_le_bytes()).await
+                    store.put(key, &utc.to_le_bytes()).await
                 }
-                Memory::Text(name, print) => {
-                    self.store.put(Key::Text(name), &print.to_le_bytes()).await
-                }
+                Memory::Text(name, print) => store.put(Key::Text(name), &print.to_le_bytes()).await,
             };
             if stored.is_err() {
                 self.stats.storage_errors.count();

@@ -143,11 +143,9 @@ impl Energy {
         let gain = registers.sum.saturating_sub(kept.registers.sum);
         kept.registers = registers;
         if gain > 0 {
-            let by = if sum(&self.made) > 0 {
-                self.made
-            } else {
-                kept.phases.map(|energy| energy.max(0))
-            };
+            let before = kept.phases.map(|energy| energy.max(0));
+            let known = [self.made, before].into_iter().find(|by| sum(by) > 0);
+            let by = known.unwrap_or_else(|| values.importing());
             for (phase, share) in kept.phases.iter_mut().zip(split(gain, by)) {
                 *phase = phase.saturating_add(share);
             }

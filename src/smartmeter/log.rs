@@ -40,14 +40,25 @@ pub enum Level {
 impl Level {
     /// The level of a name.
     pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "all" => Self::All,
-            "debug" => Self::Debug,
-            "info" => Self::Info,
-            "warning" => Self::Warning,
-            "error" => Self::Error,
-            _ => return None,
-        })
+        const ALL: [Level; 5] = [
+            Level::All,
+            Level::Debug,
+            Level::Info,
+            Level::Warning,
+            Level::Error,
+        ];
+        ALL.into_iter().find(|level| level.name() == name)
+    }
+
+    /// The level's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
     }
 
     /// The letter in a line.

@@ -6,6 +6,8 @@
 //! client is told unasked. Nothing here knows a socket; [`crate::app::session`] does.
 
 pub mod answer;
+pub mod command;
+pub mod device;
 pub mod energy;
 pub mod fixed;
 pub mod line;

@@ -43,8 +43,10 @@ pub enum Value<'v> {
     Bool(bool),
     /// An array; its elements follow.
     Array,
-    /// An object or null.
-    Other,
+    /// An object.
+    Object,
+    /// Nothing.
+    Null,
 }
 
 /// What an argument is called, and what it says.
@@ -162,6 +164,15 @@ impl<'a> Request<'a> {
         found
     }
 
+    /// Whether there is a payload, and it is an object.
+    pub fn has_payload(&self) -> bool {
+        let mut found = false;
+        self.find(Place::Flat, "payload", &mut |index, value| {
+            found = index.is_none() && value == Value::Object;
+        });
+        found
+    }
+
     /// Whether there is an argument of this key, whatever it says.
     pub fn has(&self, place: Place, key: &str) -> bool {
         let mut found = false;
@@ -239,7 +250,8 @@ fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed>
             Event::Number(number) => Value::Number(number.as_str()),
             Event::Bool(value) => Value::Bool(*value),
             Event::StartArray => Value::Array,
-            Event::StartObject | Event::Null => Value::Other,
+            Event::StartObject => Value::Object,
+            Event::Null => Value::Null,
             Event::EndDocument => return Err(Malformed::Syntax),
         };
         let opens = matches!(event, Event::StartObject | Event::StartArray);

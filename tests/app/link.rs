@@ -11,7 +11,7 @@ use std::{
 
 use edge_nal::{AddrType, Close, Dns, Readable, TcpConnect, TcpShutdown, TcpSplit};
 use embassy_futures::select::{Either, select};
-use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::{ErrorType, Read, Write};
 use metertrekker::{
@@ -434,6 +434,7 @@ where
     N: TcpConnect<Error = io::Error> + Dns<Error = io::Error>,
 {
     let (stats, told) = (Stats::new(), Recorder::default());
+    let store = Mutex::new(store);
     let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
     let mut room = Room::new();
     let end = {
@@ -447,7 +448,7 @@ where
             settings,
             name: "Metertrekker-test",
             mailbox: &mailbox,
-            store,
+            store: &store,
             stats: &stats,
             monitor: &told,
             seed: 1,

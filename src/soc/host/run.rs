@@ -23,6 +23,7 @@ use std::{
 
 use async_channel::Receiver;
 use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_sync::mutex::Mutex;
 use embassy_time::{Instant, Timer};
 
 use super::{
@@ -423,13 +424,14 @@ impl Host<'_> {
         let mailbox = Mailbox::new(&mut one);
         let mut room = Room::new();
         let mut store = Store::open(flash, range).await.map_err(Error::Storage)?;
+        let store = Mutex::new(&mut store);
         let mut meter = Meter::new(&mut other, settings, &mailbox, stats, view);
         let mut publisher = Publisher {
             network: &Net,
             settings,
             name: state.device_name(),
             mailbox: &mailbox,
-            store: &mut store,
+            store: &store,
             stats,
             monitor: view,
             seed: state.seed(),

@@ -1,0 +1,6 @@
+//! The SmartMeter command protocol: every command against goldens, what survives a restart, and
+//! clients that come, go and misbehave.
+
+mod golden;
+mod persistence;
+mod telegrams;

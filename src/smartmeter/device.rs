@@ -73,6 +73,11 @@ impl Client {
             unlocked: false,
         }
     }
+
+    /// Whether it is told at once who this is; a console is there before anybody listens.
+    pub fn is_greeted(&self) -> bool {
+        matches!(self.peer, Peer::Network(_))
+    }
 }
 
 /// What the board has to do.

@@ -6,10 +6,7 @@ use embassy_sync::{
 };
 use ufmt::{uWrite, uwrite};
 
-use super::{
-    answer::Answer,
-    time::{Brief, Moment},
-};
+use super::time::{Brief, Moment};
 use crate::settings::Text;
 
 /// Clients that are told at the same time: three over TCP, the console.
@@ -20,6 +17,9 @@ const BEHIND: usize = 4;
 
 /// Bytes of the longest text; a longer one is cut.
 const LINE: usize = 96;
+
+/// The same with what stands before and behind it.
+const WHOLE: usize = LINE + "Info:[I]03/02 11:28:14: \r\n".len();
 
 /// How much a line matters, and how much a client wants to know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,18 +90,13 @@ impl Entry {
         Self { level, at, text }
     }
 
-    /// Writes the line as a client gets it: `Info:[I]03/02 11:28:14: MQTT connected to broker`.
-    pub fn write(&self, answer: &mut Answer) {
-        let letter = self.level.letter();
-        answer.line(|line| {
-            let _ = uwrite!(
-                line,
-                "[{}]{}: {}",
-                letter,
-                Brief(self.at),
-                self.text.as_str()
-            );
-        });
+    /// The line as a client gets it: `Info:[I]03/02 11:28:14: MQTT connected to broker`.
+    pub fn line(&self) -> Text<WHOLE> {
+        let (letter, text) = (self.level.letter(), self.text.as_str());
+        let mut line = Text::new();
+        // There is room for it all.
+        let _ = uwrite!(line, "Info:[{}]{}: {}\r\n", letter, Brief(self.at), text);
+        line
     }
 }
 
@@ -169,9 +164,7 @@ mod tests {
     }
 
     fn line(entry: &Entry) -> String {
-        let mut answer = Answer::new();
-        entry.write(&mut answer);
-        String::from_utf8(answer.bytes().to_vec()).unwrap()
+        entry.line().as_str().into()
     }
 
     #[test]

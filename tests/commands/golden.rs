@@ -83,14 +83,13 @@ async fn until_restart(
                 Some(Line::TooLong) => device.answer_too_long(&mut answer),
                 None => panic!("no line"),
             }
-            let mut told = Answer::new();
+            let mut all = String::new();
             while let Some(entry) = listener.try_next_message_pure() {
-                entry.write(&mut told);
+                all += &entry.line();
             }
-            for bytes in [told.bytes(), answer.bytes()] {
-                for line in String::from_utf8_lossy(bytes).split_terminator("\r\n") {
-                    writeln!(out, "< {line}").unwrap();
-                }
+            all += &String::from_utf8_lossy(answer.bytes());
+            for line in all.split_terminator("\r\n") {
+                writeln!(out, "< {line}").unwrap();
             }
         }
         let Some(event) = line.strip_prefix('@') else {

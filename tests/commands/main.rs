@@ -3,4 +3,6 @@
 
 mod golden;
 mod persistence;
+mod sessions;
 mod telegrams;
+mod wire;

@@ -1,6 +1,7 @@
 //! The SmartMeter command protocol: every command against goldens, what survives a restart, and
 //! clients that come, go and misbehave.
 
+mod document;
 mod golden;
 mod persistence;
 mod sessions;

@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod meter;
 pub mod monitor;
 pub mod publisher;
+pub mod remote;
 pub mod report;
 pub mod server;
 pub mod session;

@@ -6,6 +6,7 @@
 
 mod commands;
 mod events;
+mod remote;
 
 use core::{
     cell::{Cell, RefCell},
@@ -52,6 +53,8 @@ pub enum Peer {
     Network(SocketAddr),
     /// Whoever holds the cable.
     Console,
+    /// Whoever publishes to the broker.
+    Mqtt,
 }
 
 /// What is remembered of a client while it is there.

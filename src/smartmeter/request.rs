@@ -218,8 +218,9 @@ fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed>
     let mut scratch: Scratch = [0; line::MAX];
     let mut parser: SliceParser<'_, '_> = SliceParser::with_buffer_from_slice(line, &mut scratch);
     let mut way = heapless::Vec::<Inside, DEPTH>::new();
-    // Containers that are open below the way.
+    // Containers that are open below the way, and all that are open.
     let mut below = 0u32;
+    let mut brackets = Brackets::default();
     let mut keys: [Text<KEY>; 2] = [Text::new(), Text::new()];
     let mut index = 0;
     loop {
@@ -236,6 +237,7 @@ fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed>
                 continue;
             }
             Event::EndObject | Event::EndArray => {
+                brackets.close(matches!(event, Event::EndObject))?;
                 if below > 0 {
                     below -= 1;
                 } else {
@@ -255,10 +257,13 @@ fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed>
             Event::EndDocument => return Err(Malformed::Syntax),
         };
         let opens = matches!(event, Event::StartObject | Event::StartArray);
+        if opens {
+            brackets.open(matches!(event, Event::StartObject))?;
+        }
         let Some(inside) = inside else {
             // A value that is no object is no request, though it may be JSON.
             if !matches!(event, Event::StartObject) {
-                return Err(if is_json(parser, opens) {
+                return Err(if is_json(parser, brackets) {
                     Malformed::NoCommand
                 } else {
                     Malformed::Syntax
@@ -304,17 +309,49 @@ fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed>
 }
 
 /// Whether the rest of a value that is no object is whole.
-fn is_json(mut parser: SliceParser<'_, '_>, opened: bool) -> bool {
-    let mut depth = u32::from(opened);
-    while depth > 0 {
-        match parser.next_event() {
-            Ok(Event::StartObject | Event::StartArray) => depth += 1,
-            Ok(Event::EndObject | Event::EndArray) => depth -= 1,
-            Ok(Event::EndDocument) | Err(_) => return false,
-            Ok(_) => {}
+fn is_json(mut parser: SliceParser<'_, '_>, mut open: Brackets) -> bool {
+    while open.depth > 0 {
+        let checked = match parser.next_event() {
+            Ok(Event::StartObject) => open.open(true),
+            Ok(Event::StartArray) => open.open(false),
+            Ok(Event::EndObject) => open.close(true),
+            Ok(Event::EndArray) => open.close(false),
+            Ok(Event::EndDocument) | Err(_) => Err(Malformed::Syntax),
+            Ok(_) => Ok(()),
+        };
+        if checked.is_err() {
+            return false;
         }
     }
     true
+}
+
+/// The brackets that are open. The parser takes any bracket behind a number for the right one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Brackets {
+    /// A bit for each, the innermost lowest: it is an object's.
+    objects: u32,
+    depth: u32,
+}
+
+impl Brackets {
+    fn open(&mut self, object: bool) -> Result<(), Malformed> {
+        if self.depth == u32::BITS {
+            return Err(Malformed::Syntax);
+        }
+        self.depth += 1;
+        self.objects = self.objects << 1 | u32::from(object);
+        Ok(())
+    }
+
+    fn close(&mut self, object: bool) -> Result<(), Malformed> {
+        if self.depth == 0 || (self.objects & 1 == 1) != object {
+            return Err(Malformed::Syntax);
+        }
+        self.depth -= 1;
+        self.objects >>= 1;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -350,6 +387,15 @@ mod tests {
             (r#"{"cmd":["info"]}"#, Err(Malformed::NoCommand)),
             (r#"{"payload":{"cmd":"info"}}"#, Err(Malformed::NoCommand)),
             ("", Err(Malformed::Syntax)),
+            (r#"{"cmd":"info","a":[1}}"#, Err(Malformed::Syntax)),
+            (r#"{"cmd":"info","a":{"b":1]}"#, Err(Malformed::Syntax)),
+            (r#"{"cmd":"info","a":[}"#, Err(Malformed::Syntax)),
+            (r#"{"cmd":"info"]"#, Err(Malformed::Syntax)),
+            (r#"{"cmd":"info","a":[-30}}"#, Err(Malformed::Syntax)),
+            (r#"{"cmd":"info","a":[-30},"b":1}"#, Err(Malformed::Syntax)),
+            (r#"{"cmd":"info","a":1]}"#, Err(Malformed::Syntax)),
+            (r#"{"cmd":"info","a":[1,]}"#, Err(Malformed::Syntax)),
+            (r#"{"cmd":"info","a":01}"#, Err(Malformed::Syntax)),
             ("hello", Err(Malformed::Syntax)),
             ("[", Err(Malformed::Syntax)),
             (r#"{"cmd":"info""#, Err(Malformed::Syntax)),

@@ -167,6 +167,7 @@ fn the_meter_is_read_on_while_the_broker_is_away() {
             store: &store,
             stats: &stats,
             monitor: &told,
+            remote: &(),
             seed: 1,
         };
         let both = join(meter.run(&mut port), publisher.run(&mut room));

@@ -162,6 +162,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 self.reset_energy(energy, since, name, answer).await?;
             }
             Command::Stop => return Err(Refusal::Idle),
+            // There is nobody whose log it would be.
+            Command::Log(_) if client.peer == Peer::Mqtt => {
+                return Err(Refusal::Argument("getter not related to logger"));
+            }
             Command::Log(level) => {
                 client.level = level;
                 done(answer, name, |text| {
@@ -279,7 +283,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// A quantity of the last telegram, when that is not too old.
-    fn measured<T>(
+    pub(super) fn measured<T>(
         &self,
         get: impl FnOnce(&Values, &Calibration) -> Result<T, Missing>,
     ) -> Result<T, Missing> {
@@ -331,7 +335,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// What was counted; the reason when nothing was.
-    fn counted(&self) -> Result<Kept, Refusal> {
+    pub(super) fn counted(&self) -> Result<Kept, Refusal> {
         let counted = self.state.borrow().energy.counted();
         match counted {
             Some(counted) => Ok(counted),
@@ -421,7 +425,7 @@ fn list(text: &mut Escaped<'_>, energy: Phases, digits: u8) {
     let _ = uwrite!(text, "]");
 }
 
-fn calibrated_energy(mut energy: Phases, by: &Calibration) -> Phases {
+pub(super) fn calibrated_energy(mut energy: Phases, by: &Calibration) -> Phases {
     for (phase, energy) in energy.iter_mut().enumerate() {
         *energy = watts(*energy, by, phase);
     }

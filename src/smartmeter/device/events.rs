@@ -140,6 +140,7 @@ impl uDisplay for Peer {
         match self {
             Self::Network(peer) => Ip(peer.ip()).fmt(f),
             Self::Console => f.write_str("the console"),
+            Self::Mqtt => f.write_str("MQTT"),
         }
     }
 }

@@ -181,6 +181,7 @@ async fn publish(common: &'static Common, network: Network, flash: FileFlash, se
         store: &store,
         stats: &common.stats,
         monitor: &common.report,
+        remote: &(),
         seed,
     };
     if publisher.run(ROOM.take()).await.is_err() {

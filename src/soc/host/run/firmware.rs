@@ -9,7 +9,7 @@ use std::{boxed::Box, net::UdpSocket};
 
 use async_channel::Receiver;
 use embassy_futures::{
-    join::join3,
+    join::{join, join3},
     select::{Either, Either3, select, select3},
 };
 
@@ -19,6 +19,7 @@ use crate::{
         mailbox::Mailbox,
         meter::Meter,
         publisher::{self, Publisher},
+        remote::Mqtt,
         server,
         session::{self, serve},
         stats::Stats,
@@ -155,14 +156,16 @@ impl Firmware<'_, '_> {
             let name = self.state.device_name();
             let device = Device::open(name, clock, self.store, self.stats).await;
             device.adjust(|settings| self.flags.apply(settings));
-            match select(self.tasks(&device, port), clients.serve(&device)).await {
+            let remote = Mqtt::new(name);
+            let serving = join(clients.serve(&device), remote.run(&device));
+            match select(self.tasks(&device, &remote, port), serving).await {
                 Either::First(Some(result)) => {
                     // What cannot be kept is counted; the sum is the meter's own.
                     let _ = device.keep_energy().await;
                     return result;
                 }
                 Either::First(None) => self.view.restarted(),
-                Either::Second(never) => match never {},
+                Either::Second((never, _)) => match never {},
             }
         }
     }
@@ -171,6 +174,7 @@ impl Firmware<'_, '_> {
     async fn tasks(
         &self,
         device: &TheDevice<'_, '_>,
+        remote: &Mqtt<'_>,
         port: &mut impl Port,
     ) -> Option<Result<(), Error>> {
         loop {
@@ -188,7 +192,7 @@ impl Firmware<'_, '_> {
                     false => change,
                 }
             };
-            match select(self.publish(device, &settings, port), changed).await {
+            match select(self.publish(device, remote, &settings, port), changed).await {
                 Either::First(result) => return Some(result),
                 Either::Second(Change::Settings) => {}
                 Either::Second(Change::Restart) => return None,
@@ -200,6 +204,7 @@ impl Firmware<'_, '_> {
     async fn publish(
         &self,
         device: &TheDevice<'_, '_>,
+        remote: &Mqtt<'_>,
         settings: &Settings,
         port: &mut impl Port,
     ) -> Result<(), Error> {
@@ -217,6 +222,7 @@ impl Firmware<'_, '_> {
             store: self.store,
             stats,
             monitor: &monitor,
+            remote,
             seed: self.state.seed(),
         };
         let reading = async {

@@ -307,8 +307,8 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
 
     async fn reset(&self) -> Result<(), Refusal> {
         self.put(Key::Reset, &[1]).await?;
-        let dropped = drop_all(&mut *self.store.lock().await).await;
-        if dropped.is_err() {
+        let store = &mut *self.store.lock().await;
+        if drop_all(store).await.is_err() {
             self.stats.storage_errors.count();
         }
         // What is left goes at the start.

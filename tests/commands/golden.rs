@@ -3,7 +3,7 @@
 //! `golden.txt` is a transcript. `>` is sent, `<` comes back, log lines first, as a client sees them.
 //! `@` is what happens meanwhile. `UPDATE_GOLDEN=1` writes the `<` lines anew.
 
-use std::{cell::RefCell, env, fmt::Write, fs, net::SocketAddr, path::Path};
+use std::{env, fmt::Write, fs, net::SocketAddr, path::Path};
 
 use embassy_futures::poll_once;
 use embassy_sync::mutex::Mutex;
@@ -65,7 +65,7 @@ async fn until_restart(
     device.address.set(Some([192, 168, 0, 138].into()));
     let mut listener = device.log.listen().unwrap();
     let mut the_client = client("49152");
-    let answer = RefCell::new(Answer::new());
+    let mut answer = Answer::new();
     for line in lines {
         let mut input = Lines::new();
         if line.starts_with('<') {
@@ -76,7 +76,6 @@ async fn until_restart(
             let request = request.replace("{long}", &"x".repeat(600));
             let request = request.replace("{64}", &"x".repeat(64));
             let request = request.replace("{65}", &"x".repeat(65));
-            let mut answer = answer.borrow_mut();
             answer.clear();
             match input.next(&mut format!("{request}\r\n").as_bytes()) {
                 Some(Line::Text(line)) => device.answer(line, &mut the_client, &mut answer).await,

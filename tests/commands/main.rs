@@ -3,6 +3,7 @@
 
 mod document;
 mod golden;
+mod house;
 mod persistence;
 mod sessions;
 mod telegrams;

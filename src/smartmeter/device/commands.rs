@@ -59,14 +59,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             Err(malformed) => {
                 if malformed == Malformed::Syntax {
                     self.tell(Level::Error, |text| {
-                        let _ = uwrite!(text, "deserializeJson() failed: ");
-                        let shown = line.get(..30).unwrap_or(line);
-                        for byte in shown {
-                            let _ = match byte {
-                                b'"' | b'{' | b'}' | 0..b' ' | 0x7F.. => uwrite!(text, "_"),
-                                byte => uwrite!(text, "{}", char::from(*byte)),
-                            };
-                        }
+                        let _ = uwrite!(text, "deserializeJson() failed: {}", Shown(line));
                     });
                 }
                 return format_error(answer);
@@ -445,6 +438,26 @@ fn is_same(given: &str, right: &str) -> bool {
     let differ = given.bytes().zip(right.bytes());
     let differ = differ.fold(0, |all, (given, right)| all | (given ^ right));
     differ == 0 && given.len() == right.len()
+}
+
+/// The start of a line that cannot be read, as far as it may be seen by everybody.
+struct Shown<'l>(&'l [u8]);
+
+impl uDisplay for Shown<'_> {
+    fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
+        const LENGTH: usize = 30;
+        let has = |word: &[u8]| self.0.windows(word.len()).any(|found| found == word);
+        if has(b"pwd") || has(b"password") {
+            return f.write_str("(a line with a password)");
+        }
+        for byte in self.0.iter().take(LENGTH) {
+            match byte {
+                b'"' | b'{' | b'}' | 0..b' ' | 0x7F.. => f.write_str("_")?,
+                byte => f.write_char(char::from(*byte))?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Hour and minute of the daily restart.

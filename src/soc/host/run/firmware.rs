@@ -119,9 +119,8 @@ impl Clients {
                 }
             }
         };
-        match join3(listening, console, device.keep_house()).await {
-            (never, ..) => never,
-        }
+        let (never, ..) = join3(listening, console, device.keep_house()).await;
+        never
     }
 }
 

@@ -88,9 +88,10 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         let mut requested = None;
         loop {
             let wanted = self.is_wanted(Instant::now());
+            let asked = wanted || self.monitor.wants_every();
             // On a PC that is a call to the operating system, and this loop turns often.
-            if requested.replace(wanted) != Some(wanted) {
-                port.request(wanted);
+            if requested.replace(asked) != Some(asked) {
+                port.request(asked);
             }
             let silent = self
                 .receiver

@@ -65,6 +65,11 @@ pub trait Monitor {
         let _ = reading;
     }
 
+    /// Whether it wants to be told of every telegram, also of those that nothing is published of.
+    fn wants_every(&self) -> bool {
+        false
+    }
+
     /// A telegram was refused.
     fn refused(&self, refusal: Refusal) {
         let _ = refusal;
@@ -121,6 +126,10 @@ impl<A: Monitor, B: Monitor> Monitor for (&A, &B) {
     fn believed(&self, reading: &Reading) {
         self.0.believed(reading);
         self.1.believed(reading);
+    }
+
+    fn wants_every(&self) -> bool {
+        self.0.wants_every() || self.1.wants_every()
     }
 
     fn refused(&self, refusal: Refusal) {

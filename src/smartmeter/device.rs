@@ -118,6 +118,8 @@ pub struct Device<'d, 'f, F> {
     // Never borrowed across an await.
     state: RefCell<State>,
     connected: Cell<bool>,
+    /// Clients over TCP.
+    clients: Cell<u8>,
     complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
     restart: Signal<CriticalSectionRawMutex, ()>,
@@ -149,6 +151,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                 meter_clock: None,
             }),
             connected: Cell::new(false),
+            clients: Cell::new(0),
             complained: Cell::new(false),
             settings_changed: Signal::new(),
             restart: Signal::new(),

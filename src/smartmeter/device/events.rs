@@ -36,6 +36,11 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
         state.values = values;
     }
 
+    // For the status over MQTT, and for clients, who ask at any moment.
+    fn wants_every(&self) -> bool {
+        self.connected.get() || self.clients.get() > 0
+    }
+
     fn refused(&self, refusal: Refusal) {
         self.tell(Level::Warning, |text| {
             let _ = uwrite!(text, "A telegram was refused: {}", refusal.name());
@@ -92,6 +97,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
 impl<F: NorFlash> Device<'_, '_, F> {
     /// Tells the others of a new client.
     pub fn joined(&self, peer: SocketAddr) {
+        self.clients.set(self.clients.get().saturating_add(1));
         self.tell(Level::Info, |text| {
             let (ip, port) = (Ip(peer.ip()), peer.port());
             let _ = uwrite!(text, "Client with IP {} connected on port {}", ip, port);
@@ -100,6 +106,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     /// Tells the others that a client has gone.
     pub fn left(&self, peer: SocketAddr) {
+        self.clients.set(self.clients.get().saturating_sub(1));
         self.tell(Level::Info, |text| {
             let (ip, port) = (Ip(peer.ip()), peer.port());
             let _ = uwrite!(text, "Client disconnected {} port {}", ip, port);

@@ -22,7 +22,6 @@ pub struct Board {
 #[serde(deny_unknown_fields)]
 struct Ram {
     budget: Spanned<u32>,
-    owed: Spanned<u32>,
     lines: Lines,
 }
 
@@ -65,7 +64,7 @@ lines! {
     common COMMON,
     tasks TASKS,
     rest REST,
-    rodata RODATA,
+    tables TABLES,
     stack STACK,
 }
 
@@ -98,9 +97,6 @@ pub fn read(file: &str, text: &str) -> Result<Board, String> {
     }
 }
 
-/// What `owed` may be above the truth: changes of a few bytes should not touch the file.
-const SLACK: u64 = 512;
-
 impl Ram {
     /// What contradicts itself, and where.
     fn problem(&self) -> Option<(usize, String)> {
@@ -117,21 +113,12 @@ impl Ram {
             .all()
             .map(|(_, _, line)| u64::from(*line.bytes.get_ref()))
             .sum();
-        let (budget, owed) = (
-            u64::from(*self.budget.get_ref()),
-            u64::from(*self.owed.get_ref()),
-        );
-        let over = sum.saturating_sub(budget);
-        if over > owed {
+        let budget = *self.budget.get_ref();
+        if let Some(over @ 1..) = sum.checked_sub(budget.into()) {
             let problem = format!(
-                "the lines of [ram] take {sum} bytes, {} more than the budget of {budget} and the {owed} owed allow",
-                over - owed
+                "the lines of [ram] take {sum} bytes, {over} more than the budget of {budget}"
             );
             return Some((self.budget.span().start, problem));
-        }
-        if owed > over + SLACK {
-            let problem = format!("{owed} bytes are owed, but only {over} are missing: lower it");
-            return Some((self.owed.span().start, problem));
         }
         None
     }
@@ -178,12 +165,12 @@ impl Ram {
     /// What only the linker knows: it stops when the ledger's lines are not kept.
     fn assertions(&self, soc: &str) -> String {
         let lines = &self.lines;
-        let (rodata, stack) = (*lines.rodata.bytes.get_ref(), *lines.stack.bytes.get_ref());
+        let (tables, stack) = (*lines.tables.bytes.get_ref(), *lines.stack.bytes.get_ref());
         let sum: u32 = lines.all().map(|(_, _, line)| *line.bytes.get_ref()).sum();
-        let variables = sum - rodata - stack;
+        let variables = sum - stack;
         format!(
             "
-ASSERT(SIZEOF(.rodata) <= {rodata}, \"{soc}: .rodata is longer than its line in the board's [ram]\")
+ASSERT(_tables_end - _tables_start <= {tables}, \"{soc}: the compiler's tables are longer than their line in the board's [ram]\")
 ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= {variables}, \"{soc}: .data and .bss are longer than their lines in the board's [ram]\")
 ASSERT(_stack_end - _stack_limit >= {stack}, \"{soc}: the stack is shorter than its line in the board's [ram]\")
 "

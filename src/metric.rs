@@ -12,6 +12,7 @@ mod raw {
 
 /// How the brackets after an id are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)] // A word, which the chip can load from flash.
 pub enum Kind {
     /// A decimal number with an optional unit.
     Number,
@@ -309,6 +310,7 @@ impl Variants {
 
 /// A metric's place in an influx line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)] // A word, which the chip can load from flash.
 pub enum Influx {
     /// Not in the line.
     None,

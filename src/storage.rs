@@ -12,7 +12,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use crc::{CRC_32_ISCSI, Crc, NoTable};
+use crc::{CRC_32_ISCSI, Crc};
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, mutex::Mutex};
 use embedded_storage_async::nor_flash::NorFlash;
 
@@ -31,8 +31,12 @@ const MAX_RECORD: usize = HEAD + MAX_VALUE;
 /// How often a value is written before the flash is called worn out.
 const ATTEMPTS: u32 = 3;
 
-/// Without its table of 1 KiB: RAM is scarcer than time here.
-const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
+static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+
+/// The CRC of what is stored, for whoever wants to tell texts apart.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    CRC.checksum(bytes)
+}
 
 /// What a value is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -556,7 +560,7 @@ fn header(generation: u32) -> [u8; HEADER] {
     let (body, crc) = header.split_at_mut(2 * WORD);
     body[..WORD].copy_from_slice(&MAGIC);
     body[WORD..].copy_from_slice(&generation.to_le_bytes());
-    crc.copy_from_slice(&CRC.checksum(body).to_le_bytes());
+    crc.copy_from_slice(&checksum(body).to_le_bytes());
     header
 }
 

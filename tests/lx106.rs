@@ -22,9 +22,15 @@ struct Output {
 
 /// Runs an image of `crates/lx106-tests` to its end.
 fn run(image: &str) -> Option<Output> {
+    run_with_word(image, "")
+}
+
+/// As [`run`], with a word on the image's command line.
+fn run_with_word(image: &str, word: &str) -> Option<Output> {
     let mut command = qemu(&format!("self-tests/{image}.elf"))?;
     // By instructions, not by the PC's clock: the images set alarms a few instructions ahead.
     command.args(["-nic", "none", "-serial", "none", "-icount", "shift=5"]);
+    command.args(["-append", word]);
     let mut running = Running::start(image, &mut command);
     let status = running.wait_for_end();
     Some(Output {
@@ -68,6 +74,62 @@ fn an_exception_handler_gets_cause_and_registers() {
 #[test]
 fn esp8266_hal_links_and_drives_its_registers() {
     all_ok("hal", 2);
+}
+
+#[test]
+fn narrow_loads_from_flash_change_their_register_alone() {
+    all_ok("narrow", 8);
+}
+
+#[test]
+fn copying_filling_and_comparing_do_as_loops_over_bytes() {
+    all_ok("memory", 11);
+}
+
+/// Runs the image `refused` with a word and checks its report: what is no narrow load from flash is a fault, with all registers.
+fn refused(word: &str) {
+    let Some(output) = run_with_word("refused", word) else {
+        return;
+    };
+    let lines = &output.lines;
+    assert_eq!(output.status, Some(3), "{word}: {lines:#?}");
+    let named = |at: usize, name: &str| lines[at].strip_prefix(name).expect("its value").to_owned();
+    let (place, address) = (named(0, "place "), named(1, "address "));
+    let stack = named(2, "stack ");
+    let start = format!("Fault: load or store error (cause 3) at pc {place}, ps ");
+    let end = format!(", sar 0000000d, address {address}");
+    assert!(lines[3].starts_with(&start), "{word}: {lines:#?}");
+    assert!(lines[3].ends_with(&end), "{word}: {lines:#?}");
+    let mut registers = lines[4..].iter().flat_map(|line| line.split_whitespace());
+    for number in 0..16u32 {
+        assert_eq!(registers.next(), Some(&*format!("a{number}")), "{word}");
+        let value = registers.next().expect("a value");
+        match number {
+            1 => assert_eq!(value, stack, "{word}"),
+            4 => assert_eq!(
+                u32::from_str_radix(value, 16).expect("an address") & !(1 << 31),
+                u32::from_str_radix(&address, 16).expect("an address"),
+                "{word}"
+            ),
+            _ => assert_eq!(value, format!("5a00{number:x}0a5"), "{word}"),
+        }
+    }
+    assert_eq!(registers.next(), None, "{word}");
+}
+
+#[test]
+fn what_is_no_narrow_load_from_flash_is_reported_with_all_registers() {
+    for word in [
+        "byte-in-ram",
+        "odd-halfword",
+        "word",
+        "short-word",
+        "store-byte",
+        "store-halfword",
+        "store-word",
+    ] {
+        refused(word);
+    }
 }
 
 /// The place that an image named before it went wrong: `function 40210123`.

@@ -405,6 +405,27 @@ fn a_telegrams_messages_share_their_segments() {
     }
 }
 
+/// Instructions from the telegram's last digit until the network card has its first segment. `cargo xtask bench --board qemu` tells
+/// the figure for other telegrams.
+#[test]
+fn a_telegrams_first_segment_is_soon_with_the_network_card() {
+    let Some(broker) = mosquitto() else { return };
+    // By instructions, each of 1024 ns; while the core sleeps its time is the PC's.
+    let counting = ["-icount", "shift=10"];
+    let Some(mut board) = Board::with_broker_and(&broker, &[], &counting) else {
+        return;
+    };
+    board.wait_for_event("connected", 1);
+    let telegram = fixture("meters/esmr50.p1");
+    let (most, end) = telegram.split_at(telegram.len() - 3);
+    board.send(most);
+    thread::sleep(Duration::from_millis(300));
+    board.send(end);
+    let stats = board.wait_for_stats("it is published", |stats| stats.get("published") == 1);
+    let instructions = stats.get("cycles_to_card") / 41;
+    assert!((10_000..280_000).contains(&instructions), "{instructions}");
+}
+
 /// What the image says to a word that it cannot use, and the emulator's status.
 fn refusal(word: &str) -> Option<(String, Option<i32>)> {
     let mut board = Board::begin(&["-nic", "none"], &["interval=0", word])?;

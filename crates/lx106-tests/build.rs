@@ -14,7 +14,7 @@ fn main() {
     println!("cargo::rerun-if-changed=hal.x");
     // Part of the link step.
     println!("cargo::rerun-if-changed=../../xtask/src/firmware");
-    assemble::archive("lx106_tests_asm", &["asm/registers.S"]);
+    assemble::archive("lx106_tests_asm", &["asm/registers.S", "asm/narrow.S"]);
     if let Err(problem) = lay_out() {
         println!("cargo::error={problem}");
     }

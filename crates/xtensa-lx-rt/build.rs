@@ -11,7 +11,10 @@ fn main() {
         println!("cargo::rerun-if-changed=build.rs");
         return;
     }
-    assemble::archive("xtensa_lx_rt_asm", &["asm/start.S", "asm/vectors.S"]);
+    assemble::archive(
+        "xtensa_lx_rt_asm",
+        &["asm/start.S", "asm/vectors.S", "asm/narrow.S"],
+    );
     let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else {
         println!("cargo::error=OUT_DIR is not set");
         return;

@@ -6,6 +6,11 @@ mod assemble;
 fn main() {
     assemble::archive(
         "xtensa_lx_asm",
-        &["asm/registers.S", "asm/atomic.S", "asm/simcall.S"],
+        &[
+            "asm/registers.S",
+            "asm/atomic.S",
+            "asm/memory.S",
+            "asm/simcall.S",
+        ],
     );
 }

@@ -1,8 +1,6 @@
 //! What has been published and need not be said again: device readings that are not newer, texts
 //! that have not changed.
 
-use crc::{CRC_32_ISCSI, Crc, NoTable};
-
 use crate::{
     metric::{Device, Kind},
     p1::{
@@ -11,6 +9,7 @@ use crate::{
         timestamp::Utc,
     },
     reading::{Content, Reading, Value},
+    storage::checksum,
 };
 
 /// Texts and lists that are remembered; the table has fewer that one meter sends.
@@ -64,7 +63,8 @@ impl Changes {
     /// Forgets stamps that are ahead of the meter's clock, where `reading` has one that is not: what
     /// a device says after its clock was set right would not be newer for a long time.
     pub fn correct(&mut self, reading: &Reading) {
-        for value in reading.values().filter(|value| value.newest) {
+        let values = reading.values_of(|metric| metric.device.is_some());
+        for value in values.filter(|value| value.newest) {
             if let Some(Memory::Stamp(device, utc)) = memory(&value)
                 && let Some(stamp) = self.published.stamps.get_mut(usize::from(device))
                 && reading.is_ahead(*stamp)
@@ -115,7 +115,9 @@ impl Changes {
     pub fn published(&mut self, reading: &Reading, missing: impl Fn(&Value<'_>) -> bool) {
         self.fresh = false;
         let known = |value: &Value<'_>| value.newest && !missing(value);
-        for value in reading.values().filter(known) {
+        let values =
+            reading.values_of(|metric| metric.device.is_some() || metric.kind != Kind::Number);
+        for value in values.filter(known) {
             let older = value.metric.device.zip(value.at);
             match memory(&value) {
                 // An older stamp between two newer ones would make the second look new.
@@ -189,13 +191,13 @@ fn memory(value: &Value<'_>) -> Option<Memory> {
         (Content::Number { number, .. }, Some(_), None) => {
             return Some(Memory::Text(
                 name(value),
-                fingerprint(&number.mantissa.to_le_bytes()),
+                checksum(&number.mantissa.to_le_bytes()),
             ));
         }
         (Content::Text(text), ..) => text,
         (Content::Log(groups), ..) => groups.raw(),
     };
-    Some(Memory::Text(name(value), fingerprint(text)))
+    Some(Memory::Text(name(value), checksum(text)))
 }
 
 /// A row's number changes when the table does; its name stays.
@@ -209,12 +211,6 @@ fn name_of(name: &str, obis: Obis) -> u16 {
     crc.update(&[obis.channel().unwrap_or(0)]);
     crc.update(&obis.key().to_le_bytes());
     crc.value()
-}
-
-fn fingerprint(bytes: &[u8]) -> u32 {
-    /// Without a table: texts are few, and RAM is dear.
-    const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
-    CRC.checksum(bytes)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod host;
 #[cfg(target_os = "none")]
 pub mod lx106;
+#[cfg(any(not(target_os = "none"), soc = "qemu"))]
 pub mod nor;
 #[cfg(soc = "qemu")]
 pub mod qemu;

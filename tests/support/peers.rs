@@ -174,6 +174,8 @@ fn mosquitto_conf(port: u16, config: &MosquittoConfig, folder: &Path) -> String 
     let mut conf = format!("listener {port} 127.0.0.1\nlog_type all\nlog_dest stderr\n");
     // As root it would become a user of its own, who may not read a folder of ours.
     conf += "user root\n";
+    // Else QoS 1 waits for a subscriber that is behind, and QoS 0 overtakes it.
+    conf += "max_inflight_messages 0\nmax_queued_messages 0\n";
     if let Some(qos) = config.max_qos {
         let _ = writeln!(conf, "max_qos {qos}");
     }

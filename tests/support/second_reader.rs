@@ -531,12 +531,18 @@ fn groups(text: &[u8]) -> Option<Vec<&[u8]>> {
 
 fn number(text: &[u8], row: &Row) -> Result<(String, Option<String>), &'static str> {
     let found = quantity(text).or_else(|reason| {
-        // `TARIFF 1`, or `30.0*A,-65.0*A`.
-        let part = match text.first() {
-            Some(first) if first.is_ascii_alphabetic() => text.rsplit(|b| *b == b' ').next(),
-            _ => text.split(|b| *b == b',').next(),
-        };
-        quantity(part.ok_or(reason)?)
+        // `TARIFF 1`, or `30.0*A,-65.0*A`; but `30,5*A` is one number with a comma.
+        match text.first() {
+            Some(first) if first.is_ascii_alphabetic() => {
+                quantity(text.rsplit(|b| *b == b' ').next().ok_or(reason)?)
+            }
+            _ => quantity(text.split(|b| *b == b',').next().ok_or(reason)?).and_then(
+                |(digits, unit)| match unit.is_empty() {
+                    true => Err(reason),
+                    false => Ok((digits, unit)),
+                },
+            ),
+        }
     });
     in_unit(found?, row)
 }

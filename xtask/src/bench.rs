@@ -5,7 +5,7 @@ use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::{firmware, shell};
+use crate::{firmware, latency, shell};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -25,12 +25,15 @@ pub fn run(args: &Args) -> Result<(), String> {
     }
     firmware::ready()?;
     let image = firmware::build_bench()?;
+    let firmware = firmware::build("qemu")?;
     let files = match args.files.is_empty() {
         true => usual_telegrams(),
         false => args.files.clone(),
     };
     for file in files {
-        let figures = count(&image, &file)?;
+        let mut figures = count(&image, &file)?;
+        let [first, later] = latency::measure(&firmware, &file)?;
+        figures.extend([("to-card-first".into(), first), ("to-card".into(), later)]);
         println!("{}", table(&file, &figures)?);
     }
     Ok(())
@@ -62,6 +65,7 @@ fn count(image: &Path, telegram: &Path) -> Result<Figures, String> {
     let output = firmware::emulator(image)
         // What crates/lx106-bench counts with.
         .args(["-icount", "shift=10"])
+        .args(["-monitor", "none", "-serial", "none", "-nic", "none"])
         .stdin(input)
         .output()
         .map_err(|e| format!("cannot start the emulator: {e}"))?;
@@ -91,7 +95,7 @@ struct Row {
     peer: Option<(&'static str, u32)>,
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 10] = [
     row("frame, CRC", &["frame"]),
     Row {
         goal: Some(25_000),
@@ -106,6 +110,11 @@ const ROWS: [Row; 8] = [
         ..row("last digit to InfluxDB line", &["verdict", "line"])
     },
     row("all lines and topics", &["publish"]),
+    Row {
+        goal: Some(100_000),
+        ..row("last digit to network card", &["to-card"])
+    },
+    row("  the same, every topic due", &["to-card-first"]),
     Row {
         goal: Some(600),
         peer: Some(("dsmr5", 496)),
@@ -146,11 +155,13 @@ fn table(file: &Path, figures: &Figures) -> Result<String, String> {
         if !row.title.contains("stack") {
             out += &format!(" {:>8.1}", f64::from(sum) / f64::from(bytes));
         }
-        if let (true, Some(goal), Some((peer, theirs))) = (compared, row.goal, row.peer) {
+        if let (true, Some(goal)) = (compared, row.goal) {
             let part = |of: u32| format!("{:.0} %", 100.0 * f64::from(sum) / f64::from(of));
             let column = 51 - out.lines().last().unwrap_or("").len();
             out += &format!("{:column$} {goal:>7} {:>7}", "", part(goal));
-            out += &format!("  {} of {theirs} ({peer})", part(theirs));
+            if let Some((peer, theirs)) = row.peer {
+                out += &format!("  {} of {theirs} ({peer})", part(theirs));
+            }
             if sum > goal {
                 out += &format!("; {} over the goal", sum - goal);
             }

@@ -115,6 +115,11 @@ fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
     Ok(images)
 }
 
+/// Builds a board's image.
+pub fn build(board: &str) -> Result<PathBuf, String> {
+    build_board(&toolchain::find()?, board)
+}
+
 /// Builds the image that counts instructions.
 pub fn build_bench() -> Result<PathBuf, String> {
     let toolchain = toolchain::find()?;
@@ -122,13 +127,12 @@ pub fn build_bench() -> Result<PathBuf, String> {
     copy(&built("bench"), "bench.elf")
 }
 
-/// Runs an image in the emulator: no network, no UART, standard input and output by semihosting.
+/// Runs an image in the emulator: standard input and output by semihosting, the rest is for the caller to say.
 pub fn emulator(image: &Path) -> Command {
     let mut command = Command::new(EMULATOR);
     command
         .args(["-M", "lx60-nommu", "-cpu", "lx106", "-semihosting"])
-        .args(["-display", "none", "-monitor", "none", "-nic", "none"])
-        .args(["-serial", "none", "-kernel"])
+        .args(["-display", "none", "-kernel"])
         .arg(image);
     command
 }
@@ -172,10 +176,29 @@ fn cargo(toolchain: &Toolchain) -> Result<Command, String> {
         // For -Zbuild-std and the target's description; the compiler stays the stock one.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_XTENSA_LX106_NONE_ELF_LINKER", me)
-        // The link step works on the text. Anybody's own flags would be for another compiler.
-        .env("CARGO_ENCODED_RUSTFLAGS", "--emit=asm")
+        // Anybody's own flags would be for another compiler.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain).join("\x1f"))
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("RUSTC_WRAPPER")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
     Ok(command)
+}
+
+/// The link step works on the text. Panics name their place: not by folders of this machine, which would make images long and
+/// different wherever they are built.
+fn flags(toolchain: &Toolchain) -> Vec<String> {
+    let registries = fs::read_dir(cargo_home().join("registry/src"));
+    let registries = registries.into_iter().flatten().flatten();
+    let mut folders = vec![shell::root().to_owned(), cargo_dir()];
+    folders.extend(registries.map(|folder| folder.path()));
+    folders.push(toolchain.library.clone());
+    let shortened = |folder: &PathBuf| format!("--remap-path-prefix={}=", folder.display());
+    let mut flags = vec!["--emit=asm".to_owned()];
+    flags.extend(folders.iter().map(shortened));
+    flags
+}
+
+fn cargo_home() -> PathBuf {
+    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cargo");
+    env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod firmware;
 mod fuzz;
+mod latency;
 mod shell;
 mod size;
 mod tiers;

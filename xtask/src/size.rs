@@ -12,17 +12,17 @@ use symbols::{Share, Symbol};
 
 use crate::shell;
 
-/// Bytes of data memory that the firmware is to take at most, network buffers aside.
+/// Bytes of data memory that the firmware may take at most, network buffers aside.
 const DATA_GOAL: u64 = 20_000;
-
-/// Bytes of data memory that the ESP8266 has left beside the vendor's libraries and their heap.
-const DATA_LIMIT: u64 = 34_000;
 
 /// Bytes of code that framing, CRC and lines are to take at most.
 const RECEIVING_GOAL: u64 = 8 * 1024;
 
-/// Bytes of code that they may take: a little more than they do.
-const RECEIVING_LIMIT: u64 = 15_200;
+/// Bytes of code that they may take: what they do, and what another level of optimisation would add.
+const RECEIVING_LIMIT: u64 = 25_000;
+
+/// Where data memory ends, as on the chip: ROM, IRAM and flash lie above.
+const DATA_END: u64 = 0x4000_0000;
 
 /// What receives telegrams. What writes values out again, in `reading` and `metric`, is counted too.
 const RECEIVING: &[&str] = &[
@@ -35,10 +35,10 @@ const RECEIVING: &[&str] = &[
     "nom",
 ];
 
-/// Whose data are network buffers.
+/// Network buffers: the sockets' windows, and the MQTT packets being sent, acknowledged and received.
 const NETWORK: &[&str] = &[
-    "metertrekker::soc::qemu::ethernet",
-    "metertrekker::soc::qemu::net",
+    "metertrekker::soc::qemu::run::BUFFERS",
+    "metertrekker::soc::qemu::run::ROOM",
 ];
 
 /// Arguments of `cargo xtask size`.
@@ -194,11 +194,23 @@ impl Image {
             .sum()
     }
 
-    /// rodata, data and bss without network buffers.
+    /// What lies in data memory, without network buffers.
     fn data(&self) -> u64 {
-        const DATA: [Kind; 3] = [Kind::Rodata, Kind::Data, Kind::Bss];
-        let all: u64 = DATA.iter().map(|kind| self.total(*kind)).sum();
-        all - self.owned(&DATA, NETWORK)
+        let in_ram = |section: &&Section| section.address < DATA_END;
+        let all: u64 = self
+            .sections
+            .iter()
+            .filter(in_ram)
+            .map(|section| section.size)
+            .sum();
+        all - self.owned(&[Kind::Data, Kind::Bss], NETWORK)
+    }
+
+    fn rodata_in_flash(&self) -> u64 {
+        let in_flash =
+            |section: &&Section| section.kind == Kind::Rodata && section.address >= DATA_END;
+        let sections = self.sections.iter().filter(in_flash);
+        sections.map(|section| section.size).sum()
     }
 
     fn receiving(&self) -> u64 {
@@ -240,8 +252,9 @@ impl Image {
             bytes => format!("yes, {bytes} bytes"),
         };
         out += &format!("\ncore::fmt in the image: {formatting}\n");
+        out += &format!("rodata in flash: {} bytes\n", self.rodata_in_flash());
         out += &against(
-            "rodata, data, bss without network buffers",
+            "data memory without network buffers",
             self.data(),
             DATA_GOAL,
         );
@@ -256,9 +269,9 @@ impl Image {
         let limits = [
             ("core::fmt", self.formatting(), 0),
             (
-                "rodata, data and bss without network buffers",
+                "data memory without network buffers",
                 self.data(),
-                DATA_LIMIT,
+                DATA_GOAL,
             ),
             (
                 "code of frame, CRC and lines",
@@ -266,11 +279,16 @@ impl Image {
                 RECEIVING_LIMIT,
             ),
         ];
-        let broken: Vec<String> = limits
+        let over = limits
             .iter()
             .filter(|(_, found, limit)| found > limit)
-            .map(|(what, found, limit)| format!("{found} bytes of {what}, {limit} allowed"))
-            .collect();
+            .map(|(what, found, limit)| format!("{found} bytes of {what}, {limit} allowed"));
+        // Renamed, they would count as data.
+        let lost = NETWORK
+            .iter()
+            .filter(|name| self.owned(&[Kind::Data, Kind::Bss], &[name]) == 0)
+            .map(|name| format!("no {name} among the network buffers"));
+        let broken: Vec<String> = over.chain(lost).collect();
         match broken.is_empty() {
             true => Ok(()),
             false => Err(format!("{}: {}", self.name, broken.join("; "))),
@@ -292,9 +310,15 @@ mod tests {
     use super::symbols::{NOBODY, shares};
     use super::*;
 
-    fn image(sections: &[(Kind, &[(u64, &str)])]) -> Image {
-        let mut address = 0x1000;
-        let section = |(kind, parts): &(Kind, &[(u64, &str)])| {
+    const RAM: u64 = 0x3ffe_8000;
+    const FLASH: u64 = 0x4021_0000;
+
+    /// A section's kind, address, and symbols with their sizes.
+    type Made<'a> = (Kind, u64, &'a [(u64, &'a str)]);
+
+    fn image(sections: &[Made<'_>]) -> Image {
+        let section = |(kind, address, parts): &Made<'_>| {
+            let address = *address;
             let mut symbols = Vec::new();
             let mut at = address;
             for (size, path) in *parts {
@@ -307,14 +331,12 @@ mod tests {
                 }
                 at += size;
             }
-            let section = Section {
+            Section {
                 kind: *kind,
                 address,
                 size: at - address,
                 shares: shares(&symbols, address, at - address),
-            };
-            address = at;
-            section
+            }
         };
         Image {
             name: "an image".into(),
@@ -322,62 +344,61 @@ mod tests {
         }
     }
 
+    /// Each network buffer, and so many bytes more.
+    fn data(more: u64) -> Vec<(u64, &'static str)> {
+        let buffers = NETWORK.iter().map(|name| (60_000, *name));
+        buffers.chain([(more, "x::Y")]).collect()
+    }
+
     #[test]
     fn an_image_within_its_limits_passes() {
+        let code = [
+            (8000, "nom::number"),
+            (50_000, "minimq::connect"),
+            (9000, ""),
+        ];
         let image = image(&[
-            (
-                Kind::Text,
-                &[
-                    (8000, "nom::number"),
-                    (50_000, "minimq::connect"),
-                    (9000, ""),
-                ],
-            ),
-            (Kind::Rodata, &[(30_000, "")]),
-            (
-                Kind::Bss,
-                &[
-                    (4000, "x::Y"),
-                    (60_000, "metertrekker::soc::qemu::net::BUFFERS"),
-                ],
-            ),
+            (Kind::Text, FLASH, &code),
+            (Kind::Rodata, FLASH, &[(30_000, "")]),
+            (Kind::Bss, RAM, &data(20_000)),
         ]);
         assert_eq!(image.check(), Ok(()));
     }
 
     #[test]
     fn every_limit_that_is_broken_is_told() {
+        let code = [
+            (25_001, "<metertrekker::p1::framing::Framer>::next"),
+            (7, "<u32 as core::fmt::Display>::fmt"),
+        ];
         let image = image(&[
-            (
-                Kind::Text,
-                &[
-                    (15_201, "<metertrekker::p1::framing::Framer>::next"),
-                    (7, "<u32 as core::fmt::Display>::fmt"),
-                ],
-            ),
-            (Kind::Rodata, &[(20_000, "")]),
-            (Kind::Bss, &[(14_001, "")]),
+            (Kind::Text, FLASH, &code),
+            (Kind::Rodata, RAM, &[(15_000, "")]),
+            (Kind::Bss, RAM, &data(5_001)[1..]),
         ]);
         let problem = image.check().unwrap_err();
         assert_eq!(
             problem,
-            "an image: 7 bytes of core::fmt, 0 allowed; 34001 bytes of rodata, data and bss without network buffers, \
-             34000 allowed; 15201 bytes of code of frame, CRC and lines, 15200 allowed"
+            "an image: 7 bytes of core::fmt, 0 allowed; 20001 bytes of data memory without network buffers, 20000 allowed; \
+             25001 bytes of code of frame, CRC and lines, 25000 allowed; \
+             no metertrekker::soc::qemu::run::BUFFERS among the network buffers"
         );
     }
 
     #[test]
     fn the_report_has_every_byte_and_names_what_is_missed() {
         let image = image(&[
-            (Kind::Text, &[(100, "nom::number"), (20, "")]),
+            (Kind::Text, FLASH, &[(100, "nom::number"), (20, "")]),
             (
                 Kind::Rodata,
-                &[(20_500, "metertrekker::metric::raw::METRICS")],
+                FLASH + 120,
+                &[(3000, "metertrekker::metric::raw::METRICS")],
             ),
+            (Kind::Data, RAM, &[(20_500, "metertrekker::soc::X")]),
         ]);
         let region = Region {
-            origin: 0x1000,
-            length: 120,
+            origin: FLASH,
+            length: 4000,
         };
         let report = image.report(&BTreeMap::from([("irom".to_owned(), region)]));
         let has = |start: &str, figures: &[&str]| {
@@ -388,11 +409,12 @@ mod tests {
         };
         has("nom", &["100", "0", "0", "0", "100"]);
         has(NOBODY, &["20", "0", "0", "0", "20"]);
-        has("metertrekker::metric", &["0", "20500", "0", "0", "20500"]);
-        has("together", &["120", "20500", "0", "0", "20620"]);
-        has("irom", &["120", "120"]);
+        has("metertrekker::metric", &["0", "3000", "0", "0", "3000"]);
+        has("together", &["120", "3000", "20500", "0", "23620"]);
+        has("irom", &["3120", "4000"]);
         has("core::fmt in the image", &["no"]);
-        has("rodata", &["missed", "by", "500"]);
+        has("rodata in flash", &["3000", "bytes"]);
+        has("data memory", &["missed", "by", "500"]);
         has("code of frame", &["100", "bytes;", "goal", "8192,", "met"]);
     }
 }

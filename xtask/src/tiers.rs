@@ -81,7 +81,7 @@ const TIERS: &[Tier] = &[
     Tier {
         name: "lx106",
         about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, the whole firmware from its UART to mosquitto, sizes and counts",
-        test_files: &["lx106", "lx106_numbers", "qemu"],
+        test_files: &["lx106", "lx106_flash", "lx106_numbers", "qemu"],
         steps: &[
             Step::NeedsLx106,
             Step::Lx106Images,
@@ -90,6 +90,8 @@ const TIERS: &[Tier] = &[
                 "test",
                 "--test",
                 "lx106",
+                "--test",
+                "lx106_flash",
                 "--test",
                 "lx106_numbers",
                 "--test",

@@ -17,6 +17,7 @@
 
     .set PS_UM, 0x20
     .set PS_INTLEVEL_ALL, 0x0f
+    .set CAUSE_LOAD_STORE_ERROR, 3
     .set CAUSE_LEVEL_1_INTERRUPT, 4
 
     .macro vector name offset target
@@ -29,13 +30,29 @@
     j       \target
     .endm
 
+// As above, but a narrow load from flash, which may come once per byte of a text, takes a short way (narrow.S).
+    .macro exception_vector name offset
+    .org \offset
+    .global \name
+\name:
+    wsr.excsave1 a0
+    rsr.exccause a0
+    beqi    a0, CAUSE_LOAD_STORE_ERROR, 1f
+    rsr.excsave1 a0
+    addi    sp, sp, -CTX_SIZE
+    addi    sp, sp, -CTX_SIZE
+    s32i    a0, sp, SAVED + CTX_A0
+    j       level1
+1:  j       xtensa_lx_rt_narrow_load
+    .endm
+
     .section .vectors, "ax"
     .align 4
     .org 0
     vector _DebugExceptionVector,  0x10, debug
     vector _NMIExceptionVector,    0x20, nmi
-    vector _KernelExceptionVector, 0x30, level1
-    vector _UserExceptionVector,   0x50, level1
+    exception_vector _KernelExceptionVector, 0x30
+    exception_vector _UserExceptionVector,   0x50
     // The stack may be what has failed, so nothing is stored yet. There is no way back from here: the save registers of the
     // debug and NMI levels are free.
     .org 0x70
@@ -125,7 +142,13 @@ _DoubleExceptionVector:
     .section .iram.vectors, "ax"
     .literal_position
 
+    // From narrow.S, for what is no narrow load from flash; nothing has changed since the exception.
     .align 4
+    .global xtensa_lx_rt_take_exception
+xtensa_lx_rt_take_exception:
+    addi    sp, sp, -CTX_SIZE
+    addi    sp, sp, -CTX_SIZE
+    s32i    a0, sp, SAVED + CTX_A0
     .type level1, @function
 level1:
     save_context epc1, ps

@@ -1,10 +1,11 @@
-//! A byte at a time from 512 bytes of table, where RAM is dear and every byte is looked at but once.
+//! A byte at a time from a kilobyte of table, where every byte is looked at but once.
 
 use crc::{Algorithm, CRC_16_ARC, CRC_16_IBM_SDLC};
 
 use super::Rule;
 
-type Table = [u16; 256];
+/// Words, which the chip can load from flash.
+type Table = [u32; 256];
 
 static ARC: Table = table(&CRC_16_ARC);
 static X25: Table = table(&CRC_16_IBM_SDLC);
@@ -23,7 +24,7 @@ const fn table(algorithm: &Algorithm<u16>) -> Table {
             value = (value >> 1) ^ (carry * poly);
             bit += 1;
         }
-        table[at] = value;
+        table[at] = value as u32;
         at += 1;
     }
     table
@@ -78,7 +79,7 @@ impl Digest {
 
 #[inline(always)]
 fn stepped(table: &Table, value: u32, byte: u8) -> u32 {
-    (value >> 8) ^ u32::from(table[usize::from(value as u8 ^ byte)])
+    (value >> 8) ^ table[usize::from(value as u8 ^ byte)]
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ use embassy_sync::waitqueue::WakerRegistration;
 use embassy_time::{Duration, Timer};
 use xtensa_lx::interrupt;
 
+use super::latency;
+
 /// The MAC's interrupt: the second of the core's external ones.
 pub(super) const INTERRUPT: u32 = 1 << 1;
 
@@ -308,6 +310,7 @@ impl Sending for TxToken<'_> {
         let slot = ethernet.sending();
         let result = slot.with(length, f);
         slot.set(READY | TELL | PAD_AND_CRC, length.min(FRAME));
+        latency::handed_over(length);
         ethernet.send.set((ethernet.send.get() + 1) % SENT);
         result
     }

@@ -6,6 +6,7 @@
 pub mod console;
 pub mod ethernet;
 pub mod flash;
+mod latency;
 mod run;
 mod time;
 pub mod uart;

@@ -16,6 +16,7 @@ use super::{
     console::Console,
     ethernet::{self, Ethernet},
     flash::{self, FileFlash},
+    latency,
     uart::{self, Uart},
     words::{Name, Words},
 };
@@ -272,6 +273,7 @@ fn count_once(common: &Common) {
         ("frames_missed", frames.missed),
         ("frames_damaged", frames.damaged),
         ("frames_unsent", frames.unsent),
+        ("cycles_to_card", latency::cycles()),
         ("stack_start", STACK_START.load(Ordering::Relaxed)),
         ("stack", stack::high_water()),
     ];

@@ -10,6 +10,7 @@ use embassy_sync::waitqueue::WakerRegistration;
 use heapless::Deque;
 use xtensa_lx::interrupt;
 
+use super::latency;
 use crate::p1::port::{Format, LineErrors, LineSettings, Port};
 use crate::soc::ram::RING;
 
@@ -164,6 +165,7 @@ impl Port for Uart {
                     return Poll::Pending;
                 }
                 write(register::IER, RECEIVED);
+                latency::fetched();
                 Poll::Ready(Ok(count))
             })
         })

@@ -21,6 +21,8 @@ const GET_CROSS_TOOLS: &str =
 pub struct Toolchain {
     pub cargo: PathBuf,
     pub rustc: PathBuf,
+    /// Where the sources of `core` lie.
+    pub library: PathBuf,
 }
 
 /// The first toolchain that will do; the error says in one sentence what is missing and how to get it.
@@ -94,32 +96,33 @@ fn rustup_toolchains() -> Vec<String> {
 
 /// Whether the compiler in this folder will do; the error goes after the folder's name.
 fn check(folder: &Path) -> Result<Toolchain, String> {
-    let toolchain = Toolchain {
-        cargo: folder.join("cargo"),
-        rustc: folder.join("rustc"),
-    };
-    if !toolchain.cargo.is_file() {
+    let (cargo, rustc) = (folder.join("cargo"), folder.join("rustc"));
+    if !cargo.is_file() {
         return Err("has no cargo".into());
     }
-    let version = output(&toolchain.rustc, &["-vV"])?;
+    let version = output(&rustc, &["-vV"])?;
     match llvm(&version) {
         Some(LLVM) => {}
         Some(other) => return Err(format!("has LLVM {other}, not {LLVM}")),
         None => return Err("names no LLVM".into()),
     }
     let cpus = output(
-        &toolchain.rustc,
+        &rustc,
         &["--print=target-cpus", "--target=xtensa-esp32-none-elf"],
     );
     if !cpus.is_ok_and(|cpus| cpus.lines().any(|line| line.trim() == "esp8266")) {
         return Err("has no Xtensa back end".into());
     }
-    let sysroot = output(&toolchain.rustc, &["--print=sysroot"])?;
-    let library = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core");
-    if !library.is_dir() {
+    let sysroot = output(&rustc, &["--print=sysroot"])?;
+    let library = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+    if !library.join("core").is_dir() {
         return Err("lacks the library sources".into());
     }
-    Ok(toolchain)
+    Ok(Toolchain {
+        cargo,
+        rustc,
+        library,
+    })
 }
 
 fn output(rustc: &Path, args: &[&str]) -> Result<String, String> {

@@ -1,0 +1,47 @@
+//! Copies and comparisons from flash between two readings of the cycle counter: a trace tells what they load.
+#![no_std]
+#![no_main]
+
+#[path = "../support.rs"]
+mod support;
+
+use core::hint::black_box;
+
+use support::check;
+use xtensa_lx::{semihosting, timer};
+use xtensa_lx_rt::entry;
+
+extern "C" {
+    fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8;
+    fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8;
+    fn memcmp(one: *const u8, other: *const u8, length: usize) -> i32;
+    fn strlen(text: *const u8) -> usize;
+}
+
+#[repr(align(4))]
+struct Text([u8; 32]);
+
+static FLASH: Text = Text(*b"what is read often, is in words\0");
+
+#[entry]
+fn main() -> ! {
+    let mut room = [0u8; 32];
+    let (flash, to) = (black_box(FLASH.0.as_ptr()), black_box(room.as_mut_ptr()));
+    let mut right = flash as u32 >> 20 == 0x402;
+    let begin = timer::get_cycle_count();
+    for length in 0..24 {
+        for place in 0..16 {
+            unsafe {
+                let (from, to) = (flash.add(place & 3), to.add(place >> 2));
+                memcpy(to, from, length);
+                right &= memcmp(to, from, length) == 0;
+                memmove(to, from, length);
+                right &= memcmp(from, to, length) == 0;
+                right &= strlen(from) == 31 - (place & 3);
+            }
+        }
+    }
+    let end = timer::get_cycle_count();
+    check("copied and compared", right && end != begin);
+    semihosting::exit(0)
+}

@@ -67,6 +67,8 @@ pub struct Settings {
     pub client_id: Text<64>,
     /// Password of the command protocol; empty leaves the commands open.
     pub command_password: Text<64>,
+    /// Host name or address of the server that the command protocol is offered to; `-` for none.
+    pub stream_server: Text<64>,
 }
 
 impl Default for Settings {
@@ -89,6 +91,7 @@ impl Default for Settings {
             mqtt_password: Text::new(),
             client_id: Text::new(),
             command_password: Text::new(),
+            stream_server: text("-"),
         }
     }
 }
@@ -134,10 +137,11 @@ pub enum Form {
 const TOPIC: &str = "a topic part that starts with /, without + and #, up to 64 bytes";
 const MEASUREMENT: &str = "1 to 32 bytes of printable characters, the first no #";
 const UP_TO_64: &str = "up to 64 bytes of printable characters";
+const SERVER: &str = "a host name or address, 1 to 64 bytes, or - for none";
 const BOOLEAN: &str = "true or false";
 
 /// All settings.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 18] = [
     key(
         1,
         "root",
@@ -164,17 +168,13 @@ pub const KEYS: [Key; 17] = [
         Form::Text,
         "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)",
     ),
-    key(
-        12,
-        "mqtt_server",
-        Form::Text,
-        "a host name or address, 1 to 64 bytes, or - for none",
-    ),
+    key(12, "mqtt_server", Form::Text, SERVER),
     key(13, "mqtt_port", Form::Number, "a TCP port, 1 to 65535"),
     key(14, "mqtt_user", Form::Text, UP_TO_64),
     key(15, "mqtt_password", Form::Secret, UP_TO_64),
     key(16, "client_id", Form::Text, UP_TO_64),
     key(17, "command_password", Form::Secret, UP_TO_64),
+    key(18, "stream_server", Form::Text, SERVER),
 ];
 
 const fn key(id: u8, name: &'static str, form: Form, expected: &'static str) -> Key {
@@ -235,10 +235,8 @@ impl Settings {
                     _ => return None,
                 }
             }
-            "mqtt_server" => {
-                let valid = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
-                self.mqtt_server = fitting(valid.then_some(value)?)?;
-            }
+            "mqtt_server" => self.mqtt_server = server(value)?,
+            "stream_server" => self.stream_server = server(value)?,
             "mqtt_port" => {
                 let port = value.parse().ok()?;
                 self.mqtt_port = (port != 0).then_some(port)?;
@@ -287,9 +285,15 @@ impl Settings {
             "mqtt_password" => self.mqtt_password.clone(),
             "client_id" => self.client_id.clone(),
             "command_password" => self.command_password.clone(),
+            "stream_server" => self.stream_server.clone(),
             _ => Text::new(),
         }
     }
+}
+
+fn server(value: &str) -> Option<Text<64>> {
+    let valid = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+    fitting(valid.then_some(value)?)
 }
 
 fn printable(value: &str) -> Option<Text<64>> {
@@ -354,6 +358,7 @@ mod tests {
             ("mqtt_password", "se cret"),
             ("client_id", "p1"),
             ("command_password", "open sesame"),
+            ("stream_server", "192.168.1.11"),
         ] {
             let mut settings = Settings::default();
             assert_eq!(settings.set(name, value), Ok(()), "{name}");
@@ -406,6 +411,7 @@ mod tests {
             ("client_id", &long),
             ("client_id", "a\0"),
             ("command_password", &long),
+            ("stream_server", "a b"),
         ] {
             let mut settings = Settings::default();
             let expected = KEYS.iter().find(|key| key.name == name).unwrap().expected;

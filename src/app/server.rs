@@ -12,11 +12,8 @@ use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::Write;
 use embedded_storage_async::nor_flash::NorFlash;
 
-use super::session::{End, PATIENCE, Room, serve};
-use crate::smartmeter::{
-    device::{Client, Device, Peer},
-    log::Level,
-};
+use super::session::{Room, attend};
+use crate::smartmeter::device::Device;
 
 /// The port that the protocol is spoken on.
 pub const PORT: u16 = 54321;
@@ -104,29 +101,15 @@ async fn session<S, F>(
     room: &mut Room,
 ) -> Infallible
 where
-    S: TcpSplit + TcpShutdown + embedded_io_async::Write,
+    S: TcpSplit + TcpShutdown,
     F: NorFlash,
 {
     let Some(door) = door else {
         return core::future::pending().await;
     };
     loop {
-        let (peer, mut socket) = door.client.receive().await;
-        device.joined(peer);
-        if let Some(listener) = device.log.listen() {
-            let client = Client::new(Peer::Network(peer), Level::Info);
-            let (input, output) = socket.split();
-            let end = serve(device, client, listener, input, output, room).await;
-            let _ = with_timeout(PATIENCE, async {
-                match end {
-                    End::Closed => socket.close(Close::Both).await,
-                    End::Stalled => socket.abort().await,
-                }
-            })
-            .await;
-        }
-        drop(socket);
-        device.left(peer);
+        let (peer, socket) = door.client.receive().await;
+        attend(device, peer, socket, room).await;
         door.taken.set(false);
     }
 }

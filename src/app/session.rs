@@ -1,5 +1,8 @@
 //! One client of the command protocol, from its first byte to its last.
 
+use core::net::SocketAddr;
+
+use edge_nal::{Close, TcpShutdown, TcpSplit};
 use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
@@ -7,13 +10,13 @@ use embedded_storage_async::nor_flash::NorFlash;
 
 use crate::smartmeter::{
     answer::Answer,
-    device::{Client, Device},
+    device::{Client, Device, Peer},
     line::{Line, Lines},
     log::{Level, Listener},
 };
 
 /// A client that takes nothing for so long is given up.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a client is told that the device is alive.
 const LIVENESS: Duration = Duration::from_secs(1);
@@ -116,6 +119,32 @@ pub async fn serve<F: NorFlash>(
             }
         }
     }
+}
+
+/// Serves a client over TCP until it goes, tells the others that it comes and goes, and closes the
+/// connection.
+pub async fn attend<F: NorFlash, S: TcpSplit + TcpShutdown>(
+    device: &Device<'_, '_, F>,
+    peer: SocketAddr,
+    mut socket: S,
+    room: &mut Room,
+) {
+    device.joined(peer);
+    if let Some(listener) = device.log.listen() {
+        let client = Client::new(Peer::Network(peer), Level::Info);
+        let (input, output) = socket.split();
+        let end = serve(device, client, listener, input, output, room).await;
+        // Whether it closes well or not, it is over.
+        let _ = with_timeout(PATIENCE, async {
+            match end {
+                End::Closed => socket.close(Close::Both).await,
+                End::Stalled => socket.abort().await,
+            }
+        })
+        .await;
+    }
+    drop(socket);
+    device.left(peer);
 }
 
 async fn send(output: &mut impl Write, bytes: &[u8]) -> Result<(), End> {

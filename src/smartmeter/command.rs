@@ -58,8 +58,10 @@ pub enum Command {
     Stop,
     /// What this client wants to be told.
     Log(Level),
-    /// Another broker: the settings with it.
+    /// Another broker, and settings with it.
     MqttServer(Text<64>),
+    /// Another server to be offered the protocol.
+    StreamServer(Text<64>),
     /// Shows the settings, or changes those that are in the payload.
     Settings {
         /// There is a payload.
@@ -81,7 +83,7 @@ pub struct Entry {
 }
 
 /// All commands, in the order of the manual; those at the end are this firmware's own.
-pub const COMMANDS: [Entry; 18] = [
+pub const COMMANDS: [Entry; 19] = [
     entry(
         "info",
         "",
@@ -141,6 +143,11 @@ pub const COMMANDS: [Entry; 18] = [
         "mqttServer",
         r#","payload":{"server":"192.168.1.10","user":"me","pwd":"secret","port":1883}"#,
         "the MQTT 5 broker, - for none; what is left out stays",
+    ),
+    entry(
+        "streamServer",
+        r#","payload":{"server":"192.168.1.11"}"#,
+        "a server that is offered this protocol on its port 54322, - for none",
     ),
     entry(
         "settings",
@@ -281,7 +288,16 @@ impl Command {
             "resetEnergy" => reset_energy(request)?,
             "stop" => Self::Stop,
             "log" => Self::Log(level(request)?),
-            "mqttServer" => Self::MqttServer(mqtt_server(request)?),
+            "mqttServer" => Self::MqttServer(server(
+                request,
+                "MQTTServer address required in payload with key server",
+                "MQTTServer address too long, only string of size 65 allowed",
+            )?),
+            "streamServer" => Self::StreamServer(server(
+                request,
+                "StreamServer address required in payload with key server",
+                "StreamServer address too long, only string of size 65 allowed",
+            )?),
             "settings" => settings(request)?,
             "unlock" => Self::Unlock(password(request)?),
             _ => return Err(Refusal::Unknown),
@@ -373,13 +389,14 @@ fn level(request: &Request<'_>) -> Result<Level, Refusal> {
     Level::parse(&name).ok_or(Refusal::Level(name))
 }
 
-fn mqtt_server(request: &Request<'_>) -> Result<Text<64>, Refusal> {
-    let server = request.text(Place::Payload, "server").map_err(|_| {
-        Refusal::Argument("MQTTServer address too long, only string of size 65 allowed")
-    })?;
-    server.ok_or(Refusal::Argument(
-        "MQTTServer address required in payload with key server",
-    ))
+fn server(
+    request: &Request<'_>,
+    missing: &'static str,
+    too_long: &'static str,
+) -> Result<Text<64>, Refusal> {
+    let server = request.text(Place::Payload, "server");
+    let server = server.map_err(|_| Refusal::Argument(too_long))?;
+    server.ok_or(Refusal::Argument(missing))
 }
 
 fn password(request: &Request<'_>) -> Result<Text<64>, Refusal> {
@@ -390,22 +407,28 @@ fn password(request: &Request<'_>) -> Result<Text<64>, Refusal> {
     ))
 }
 
-/// The names of settings that are arguments of `mqttServer`.
-const MQTT_SERVER: [(&str, &str); 4] = [
+/// The names that arguments of a command have among the settings.
+pub type Names = [(&'static str, &'static str)];
+
+/// Those of `mqttServer`.
+pub const MQTT_SERVER: &Names = &[
     ("server", "mqtt_server"),
     ("user", "mqtt_user"),
     ("pwd", "mqtt_password"),
     ("port", "mqtt_port"),
 ];
 
-/// Puts the payload's settings into `settings`, which is useless when that fails: by their own names,
-/// or by those of `mqttServer`, which leaves other keys alone.
+/// Those of `streamServer`.
+pub const STREAM_SERVER: &Names = &[("server", "stream_server")];
+
+/// Puts the payload's settings into `settings`, which is useless when that fails: by `names` and
+/// nothing else, or by their own names.
 ///
 /// # Errors
 /// [`Refusal::UnknownSetting`], [`Refusal::Setting`].
 pub fn apply(
     request: &Request<'_>,
-    of_mqtt_server: bool,
+    names: Option<&Names>,
     settings: &mut Settings,
 ) -> Result<(), Refusal> {
     let mut result = Ok(());
@@ -413,9 +436,9 @@ pub fn apply(
         if argument.place != Place::Payload || argument.index.is_some() || result.is_err() {
             return;
         }
-        let name = match of_mqtt_server {
-            false => argument.key,
-            true => match MQTT_SERVER.iter().find(|(key, _)| *key == argument.key) {
+        let name = match names {
+            None => argument.key,
+            Some(names) => match names.iter().find(|(key, _)| *key == argument.key) {
                 Some((_, name)) => name,
                 None => return,
             },

@@ -1,7 +1,7 @@
 //! The device that the commands are about: its settings, what its meter last said, and what it has
 //! counted.
 //!
-//! Clients ask through [`Device::answer`]; the meter task tells it of readings as its [`Monitor`].
+//! Clients ask through [`Device::answer`]; the meter task tells it of readings as its [`Monitor`](crate::app::monitor::Monitor).
 //! What a command changes is in flash before it is answered.
 
 mod commands;
@@ -122,6 +122,7 @@ pub struct Device<'d, 'f, F> {
     clients: Cell<u8>,
     complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
+    server_changed: Signal<CriticalSectionRawMutex, ()>,
     restart: Signal<CriticalSectionRawMutex, ()>,
 }
 
@@ -154,6 +155,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             clients: Cell::new(0),
             complained: Cell::new(false),
             settings_changed: Signal::new(),
+            server_changed: Signal::new(),
             restart: Signal::new(),
         };
         if device.recall().await.is_err() {
@@ -220,6 +222,11 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             Either::First(()) => Change::Restart,
             Either::Second(()) => Change::Settings,
         }
+    }
+
+    /// Waits until there is another server to be offered the protocol.
+    pub async fn server_changed(&self) {
+        self.server_changed.wait().await;
     }
 
     /// The time: the board's, or else the meter's.

@@ -9,8 +9,8 @@ use ufmt::{uWrite, uwrite};
 use super::time::{Brief, Moment};
 use crate::settings::Text;
 
-/// Clients that are told at the same time: three over TCP, the console.
-pub const CLIENTS: usize = 4;
+/// Clients that are told at the same time: three over TCP, the console, the stream server.
+pub const CLIENTS: usize = 5;
 
 /// Lines that a slow client may be behind before it misses the oldest.
 const BEHIND: usize = 4;

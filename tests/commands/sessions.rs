@@ -1,10 +1,11 @@
 //! Clients that come, go and misbehave.
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either3, select3};
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer};
 use metertrekker::{
     app::{
+        caller,
         monitor::Monitor,
         server::{self, SESSIONS},
         session::Room,
@@ -37,9 +38,12 @@ fn serve<'w>(network: &Network<'w>, script: impl AsyncFnOnce(&TheDevice<'_, '_>)
         let device = Device::open("smartmeterX", clock, &store, &stats).await;
         device.believed(&reading(&three_phases(0)));
         let mut rooms = [const { Room::new() }; SESSIONS];
-        match select(server::run(&device, network, &mut rooms), script(&device)).await {
-            Either::First(never) => match never {},
-            Either::Second(()) => {}
+        let mut room = Room::new();
+        let serving = server::run(&device, network, &mut rooms);
+        let calling = caller::run(&device, network, &mut room);
+        match select3(serving, calling, script(&device)).await {
+            Either3::First(never) | Either3::Second(never) => match never {},
+            Either3::Third(()) => {}
         }
     });
 }
@@ -217,4 +221,53 @@ fn a_client_that_is_slow_to_read_misses_lines_of_the_log_and_no_answer() {
         assert_eq!(lines.last().map(String::as_str), Some(VOLTAGE));
         assert!((2..10).contains(&lines.len()), "{lines:?}");
     });
+}
+
+#[test]
+fn a_stream_server_is_called_until_it_answers_and_is_a_client_then() {
+    let [one] = wires();
+    let (server, again) = (Wire::new(54_322), Wire::new(54_322));
+    let network = Network::new();
+    serve(&network, async |_| {
+        network.connect(&one);
+        pause(500).await;
+        one.lines();
+        one.send("{\"cmd\":\"streamServer\",\"payload\":{\"server\":\"nobody.test\"}}\n");
+        pause(100).await;
+        let told: Vec<_> = one
+            .lines()
+            .iter()
+            .map(|line| line[5..8].to_owned())
+            .collect();
+        assert_eq!(told, ["{\"e", "[I]", "[W]"]);
+        one.send("{\"cmd\":\"streamServer\",\"payload\":{\"server\":\"server.test\"}}\n");
+        // It answers the third call.
+        pause(60_500).await;
+        network.answer(&server);
+        pause(29_000).await;
+        assert!(server.lines().is_empty());
+        pause(1_000).await;
+        assert!(server.lines()[0].contains(r#""stream_server":"server.test""#));
+        server.send("{\"cmd\":\"stop\"}\n");
+        pause(10).await;
+        assert_eq!(server.lines(), [r#"Info:{"error":true,"cmd":"stop"}"#]);
+        // Without a server the connection stays.
+        one.lines();
+        one.send("{\"cmd\":\"streamServer\",\"payload\":{\"server\":\"-\"}}\n");
+        pause(5_000).await;
+        assert_eq!(server.ended(), None);
+        server.hang_up();
+        network.answer(&again);
+        pause(100_000).await;
+        assert!(again.lines().is_empty());
+        one.lines();
+        one.send("{\"cmd\":\"streamServer\",\"payload\":{\"server\":\"192.168.0.9\"}}\n");
+        pause(10).await;
+        assert!(again.lines()[0].contains(r#""cmd":"info""#));
+    });
+    let at = "192.168.0.9:54322".parse().unwrap();
+    assert_eq!(
+        network.calls(),
+        [(0, at), (30, at), (60, at), (90, at), (196, at)]
+    );
 }

@@ -4,12 +4,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     future::{pending, poll_fn},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     task::{Poll, Waker},
 };
 
-use edge_nal::{Close, Readable, TcpAccept, TcpShutdown, TcpSplit};
+use edge_nal::{AddrType, Close, Dns, Readable, TcpAccept, TcpConnect, TcpShutdown, TcpSplit};
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, channel::Channel};
+use embassy_time::Instant;
 use embedded_io_async::{ErrorType, Read, Write};
 
 /// A client and its connection.
@@ -157,16 +158,67 @@ impl TcpShutdown for Socket<'_> {
     }
 }
 
-/// Where wires arrive.
-pub struct Network<'w>(Channel<NoopRawMutex, &'w Wire, 16>);
+/// Where wires arrive, and where the device calls.
+pub struct Network<'w> {
+    arriving: Channel<NoopRawMutex, &'w Wire, 16>,
+    /// Who answers the next call; nobody when there is none.
+    answering: RefCell<VecDeque<&'w Wire>>,
+    calls: RefCell<Vec<(u64, SocketAddr)>>,
+}
 
 impl<'w> Network<'w> {
     pub fn new() -> Self {
-        Self(Channel::new())
+        Self {
+            arriving: Channel::new(),
+            answering: RefCell::default(),
+            calls: RefCell::default(),
+        }
     }
 
     pub fn connect(&self, wire: &'w Wire) {
-        self.0.try_send(wire).ok().unwrap();
+        self.arriving.try_send(wire).ok().unwrap();
+    }
+
+    pub fn answer(&self, wire: &'w Wire) {
+        self.answering.borrow_mut().push_back(wire);
+    }
+
+    /// The seconds and addresses of all calls.
+    pub fn calls(&self) -> Vec<(u64, SocketAddr)> {
+        self.calls.borrow().clone()
+    }
+}
+
+impl<'w> TcpConnect for Network<'w> {
+    type Error = std::io::Error;
+    type Socket<'a>
+        = Socket<'w>
+    where
+        Self: 'a;
+
+    async fn connect(&self, remote: SocketAddr) -> std::io::Result<Socket<'w>> {
+        self.calls
+            .borrow_mut()
+            .push((Instant::now().as_secs(), remote));
+        match self.answering.borrow_mut().pop_front() {
+            Some(wire) => Ok(Socket(wire)),
+            None => Err(std::io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+}
+
+impl Dns for Network<'_> {
+    type Error = std::io::Error;
+
+    async fn get_host_by_name(&self, host: &str, _: AddrType) -> std::io::Result<IpAddr> {
+        match host {
+            "server.test" => Ok([192, 168, 0, 9].into()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> std::io::Result<usize> {
+        panic!("nobody asks for this")
     }
 }
 
@@ -178,7 +230,7 @@ impl<'w> TcpAccept for Network<'w> {
         Self: 'a;
 
     async fn accept(&self) -> Result<(SocketAddr, Socket<'w>), std::io::Error> {
-        let wire = self.0.receive().await;
+        let wire = self.arriving.receive().await;
         Ok((
             SocketAddr::new([192, 168, 0, 7].into(), wire.port),
             Socket(wire),

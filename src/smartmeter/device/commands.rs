@@ -10,7 +10,7 @@ use crate::{
     settings::{Form, KEYS, Settings},
     smartmeter::{
         answer::{Answer, Escaped},
-        command::{Command, Refusal, apply},
+        command::{Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, apply},
         energy::Kept,
         fixed::Rounded,
         line,
@@ -166,7 +166,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 });
             }
             Command::MqttServer(server) => {
-                self.change(request, true).await?;
+                self.change(request, Some(MQTT_SERVER)).await?;
                 answer.object(|answer| {
                     answer.head(false, name);
                     answer.composed("msg", |text| {
@@ -175,9 +175,19 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     answer.string("mqtt_server", &server);
                 });
             }
+            Command::StreamServer(server) => {
+                self.change(request, Some(STREAM_SERVER)).await?;
+                answer.object(|answer| {
+                    answer.head(false, name);
+                    answer.composed("msg", |text| {
+                        let _ = uwrite!(text, "Set StreamServer address to: {}", server.as_str());
+                    });
+                    answer.string("stream_server", &server);
+                });
+            }
             Command::Settings { changes } => {
                 let before = match changes {
-                    true => Some(self.change(request, false).await?),
+                    true => Some(self.change(request, None).await?),
                     false => None,
                 };
                 let settings = self.settings();
@@ -213,21 +223,24 @@ impl<F: NorFlash> Device<'_, '_, F> {
     async fn change(
         &self,
         request: &Request<'_>,
-        of_mqtt_server: bool,
+        names: Option<&Names>,
     ) -> Result<Settings, Refusal> {
         let before = self.settings();
         let mut settings = before.clone();
-        apply(request, of_mqtt_server, &mut settings)?;
+        apply(request, names, &mut settings)?;
         for key in KEYS {
             let value = settings.get(key.name);
             if value != before.get(key.name) {
                 self.put(Key::Setting(key.id), value.as_bytes()).await?;
             }
         }
-        if settings != before {
-            self.state.borrow_mut().settings = settings;
+        if settings.stream_server != before.stream_server {
+            self.server_changed.signal(());
+        }
+        if is_of_tasks(&settings, &before) {
             self.settings_changed.signal(());
         }
+        self.state.borrow_mut().settings = settings;
         Ok(before)
     }
 
@@ -255,7 +268,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 }
             });
             answer.string("mqtt_server", &settings.mqtt_server);
-            answer.string("stream_server", NONE);
+            answer.string("stream_server", &settings.stream_server);
             answer.string("time_server", NONE);
             answer.number("sampling_rate", 0u32);
             answer.number("buffer_size", 0u32);
@@ -360,6 +373,14 @@ impl<F: NorFlash> Device<'_, '_, F> {
         });
         Ok(())
     }
+}
+
+/// Whether any setting differs that meter and publisher work with.
+fn is_of_tasks(settings: &Settings, before: &Settings) -> bool {
+    let mut same = settings.clone();
+    same.command_password = before.command_password.clone();
+    same.stream_server = before.stream_server.clone();
+    same != *before
 }
 
 fn format_error(answer: &mut Answer) {

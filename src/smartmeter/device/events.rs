@@ -113,6 +113,27 @@ impl<F: NorFlash> Device<'_, '_, F> {
         });
     }
 
+    /// Tells that a stream server is called.
+    pub fn calling(&self, server: &str) {
+        self.tell(Level::Info, |text| {
+            let _ = uwrite!(text, "Try to connect Stream Server: {}", server);
+        });
+    }
+
+    /// Tells that a stream server has answered.
+    pub fn called(&self, server: &str) {
+        self.tell(Level::Info, |text| {
+            let _ = uwrite!(text, "Connected to StreamServer: {}", server);
+        });
+    }
+
+    /// Tells that a stream server does not answer.
+    pub fn unanswered(&self, server: &str) {
+        self.tell(Level::Warning, |text| {
+            let _ = uwrite!(text, "Cannot connect to StreamServer: {}", server);
+        });
+    }
+
     /// Tells the others that there was no room for a client.
     pub fn turned_away(&self) {
         self.tell(Level::Info, |text| {

@@ -9,13 +9,14 @@ use std::{boxed::Box, net::UdpSocket};
 
 use async_channel::Receiver;
 use embassy_futures::{
-    join::{join, join3},
+    join::{join, join4},
     select::{Either, Either3, select, select3},
 };
 
 use super::{Error, Flags, Options, device::StateDir, given_up, view::View};
 use crate::{
     app::{
+        caller,
         mailbox::Mailbox,
         meter::Meter,
         publisher::{self, Publisher},
@@ -62,6 +63,7 @@ pub struct Clients {
     rooms: Box<[session::Room; server::SESSIONS]>,
     console: Option<Console>,
     console_room: Box<session::Room>,
+    caller_room: Box<session::Room>,
     address: Option<IpAddr>,
 }
 
@@ -73,6 +75,7 @@ impl Clients {
             rooms: Box::new([const { session::Room::new() }; server::SESSIONS]),
             console: None,
             console_room: Box::new(session::Room::new()),
+            caller_room: Box::new(session::Room::new()),
             address: None,
         };
         if !options.once {
@@ -119,7 +122,13 @@ impl Clients {
                 }
             }
         };
-        let (never, ..) = join3(listening, console, device.keep_house()).await;
+        let calling = async {
+            match &self.listener {
+                Some(_) => caller::run(device, &Net, &mut self.caller_room).await,
+                None => pending().await,
+            }
+        };
+        let (never, ..) = join4(listening, calling, console, device.keep_house()).await;
         never
     }
 }

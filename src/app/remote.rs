@@ -143,7 +143,8 @@ impl<'n> Mqtt<'n> {
                     "state/info"
                 }
                 Either::Second(()) => {
-                    status += STATUS;
+                    // After a broker's absence there is no need to catch up.
+                    status = (status + STATUS).max(Instant::now());
                     // Without a broker nobody wants to know.
                     if !device.is_connected() {
                         continue;

@@ -16,7 +16,7 @@ use crate::smartmeter::{
 };
 
 /// A client that takes nothing for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a client is told that the device is alive.
 const LIVENESS: Duration = Duration::from_secs(1);

@@ -220,7 +220,12 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     pub async fn changed(&self) -> Change {
         match select(self.restart.wait(), self.settings_changed.wait()).await {
             Either::First(()) => Change::Restart,
-            Either::Second(()) => Change::Settings,
+            Either::Second(()) => {
+                // Whoever takes the settings up connects anew.
+                self.connected.set(false);
+                self.complained.set(false);
+                Change::Settings
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer};
 use metertrekker::{
     app::{monitor::Monitor, stats::Stats},
+    settings::{KEYS, Settings},
     smartmeter::{
         answer::Answer,
         command::COMMANDS,
@@ -176,6 +177,51 @@ fn the_documented_form_of_each_command_is_taken() {
                 .await;
             let text = String::from_utf8_lossy(answer.bytes());
             assert!(!text.contains(r#""error":true"#), "{line} {text}");
+        }
+    });
+}
+
+#[test]
+fn the_longest_answers_fit() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let name = "x".repeat(31);
+        let device = Device::open(&name, || Some(u64::MAX), &store, &stats).await;
+        device.believed(&reading(&three_phases(0)));
+        let mut client = client("console");
+        let mut answer = Answer::new();
+        // Each at its longest, of what takes most room in JSON.
+        for key in KEYS {
+            let longest = ["65535", "3600", "120", "false", "optional", "dsmr4", "3"];
+            let quotes = [64, 32].map(|count| "\"".repeat(count));
+            let topic = format!("/{}", "\"".repeat(63));
+            let mut values = quotes
+                .iter()
+                .map(String::as_str)
+                .chain([topic.as_str()])
+                .chain(longest);
+            let value = values.find(|value| Settings::default().set(key.name, value).is_ok());
+            let line =
+                serde_json::json!({"cmd": "settings", "payload": {key.name: value.unwrap()}});
+            answer.clear();
+            device
+                .answer(line.to_string().as_bytes(), &mut client, &mut answer)
+                .await;
+            assert!(
+                answer.bytes().starts_with(br#"Info:{"error":false"#),
+                "{line}"
+            );
+        }
+        for command in ["settings", "info", "getPower", "getEnergy"] {
+            answer.clear();
+            let line = format!(r#"{{"cmd":"{command}"}}"#);
+            device
+                .answer(line.as_bytes(), &mut client, &mut answer)
+                .await;
+            let json: serde_json::Value = serde_json::from_slice(answer.json()).expect(command);
+            assert_eq!(json["cmd"], command);
         }
     });
 }

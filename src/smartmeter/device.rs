@@ -288,7 +288,12 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     }
 
     async fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        match self.store.lock().await.put(key, value).await {
+        let store = &mut *self.store.lock().await;
+        self.put_in(store, key, value).await
+    }
+
+    async fn put_in(&self, store: &mut Store<F>, key: Key, value: &[u8]) -> Result<(), Refusal> {
+        match store.put(key, value).await {
             Ok(_) => Ok(()),
             Err(_) => {
                 self.stats.storage_errors.count();

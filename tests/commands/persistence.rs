@@ -1,6 +1,8 @@
 //! Settings and counts across power cuts.
 
+use embassy_futures::join::join3;
 use embassy_sync::mutex::Mutex;
+use embassy_time::Timer;
 use metertrekker::{
     app::{monitor::Monitor, stats::Stats},
     settings::{KEYS, Settings},
@@ -132,6 +134,61 @@ fn flash_that_takes_no_writes_is_said_and_nothing_changes() {
 }
 
 #[test]
+fn two_clients_at_once_change_what_each_of_them_wants() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = Device::open("x", || Some(0), &store, &stats).await;
+        let client = Client::new(Peer::Console, Level::Info);
+        // Both wait for the flash.
+        let busy = store.lock().await;
+        let set = async |line: &str| {
+            let mut answer = Answer::new();
+            device
+                .answer(line.as_bytes(), &mut client.clone(), &mut answer)
+                .await;
+            assert!(answer.bytes().starts_with(br#"Info:{"error":false"#));
+        };
+        join3(
+            set(r#"{"cmd":"settings","payload":{"interval":60}}"#),
+            set(r#"{"cmd":"settings","payload":{"timeout":60}}"#),
+            async {
+                Timer::after_secs(1).await;
+                drop(busy);
+            },
+        )
+        .await;
+        let settings = device.settings();
+        assert_eq!((settings.interval, settings.timeout), (60, 60));
+    });
+}
+
+#[test]
+fn energy_that_cannot_be_kept_is_not_reset() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = Device::open("x", || Some(0), &store, &stats).await;
+        device.believed(&reading(&three_phases(0)));
+        device.believed(&reading(&three_phases(40)));
+        store.lock().await.flash().set_broken(true);
+        let mut answer = Answer::new();
+        let mut client = Client::new(Peer::Console, Level::Info);
+        let line = br#"{"cmd":"resetEnergy"}"#;
+        device.answer(line, &mut client, &mut answer).await;
+        assert!(answer.bytes().starts_with(br#"Info:{"error":true"#));
+        assert_eq!(energy(&device).await, 40_000);
+        assert_eq!(stats.storage_errors.get(), 1);
+        store.lock().await.flash().set_broken(false);
+        answer.clear();
+        device.answer(line, &mut client, &mut answer).await;
+        assert_eq!(energy(&device).await, 0);
+    });
+}
+
+#[test]
 fn settings_of_another_version_have_their_defaults_and_harm_nobody() {
     let (flash, settings) = block_on_virtual(async {
         use metertrekker::storage::Key;
@@ -177,7 +234,7 @@ fn energy_adds_up_to_the_registers_across_restarts_and_power_cuts() {
                 let device = Device::open("x", || Some(0), &store, &stats).await;
                 for _ in 0..50 {
                     device.believed(&reading(&three_phases(gained)));
-                    embassy_time::Timer::after_secs(1).await;
+                    Timer::after_secs(1).await;
                     gained += 7;
                 }
                 gained -= 7;

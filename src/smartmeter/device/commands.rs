@@ -225,13 +225,16 @@ impl<F: NorFlash> Device<'_, '_, F> {
         request: &Request<'_>,
         names: Option<&Names>,
     ) -> Result<Settings, Refusal> {
+        // Held to the end, so that two clients at once change both what they want.
+        let store = &mut *self.store.lock().await;
         let before = self.settings();
         let mut settings = before.clone();
         apply(request, names, &mut settings)?;
         for key in KEYS {
             let value = settings.get(key.name);
             if value != before.get(key.name) {
-                self.put(Key::Setting(key.id), value.as_bytes()).await?;
+                let key = Key::Setting(key.id);
+                self.put_in(store, key, value.as_bytes()).await?;
             }
         }
         if settings.stream_server != before.stream_server {
@@ -359,13 +362,19 @@ impl<F: NorFlash> Device<'_, '_, F> {
         name: &str,
         answer: &mut Answer,
     ) -> Result<(), Refusal> {
-        self.counted()?;
+        let counted = self.counted()?;
         let energy = energy.unwrap_or_default();
         let now = self.now_or_epoch();
         let at = since.map_or(now, |since| Moment(u64::from(since) * 1000));
-        // Later telegrams add to it, also while it is being kept.
-        self.state.borrow_mut().energy.reset(energy, at.utc());
-        self.keep_energy().await?;
+        let kept = Kept {
+            phases: energy,
+            since: at.utc(),
+            ..counted
+        };
+        self.put(Key::Energy, &kept.to_bytes()).await?;
+        let state = &mut *self.state.borrow_mut();
+        state.energy.reset(energy, at.utc());
+        state.kept = Some(kept);
         done(answer, name, |text| {
             let _ = uwrite!(text, "Energy reset to ");
             list(text, energy, 2);

@@ -23,6 +23,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Pause before a port that failed is tried again.
 const PORT_RETRY: Duration = Duration::from_secs(1);
 
+/// While nothing is asked for: how often it is seen to whether that is still so.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// Bytes fetched from the port at once.
 const CHUNK: usize = 256;
 
@@ -98,6 +101,12 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 .is_within_telegram()
                 .then_some(last_byte + SILENCE);
             let turn = if wanted { self.timeout() } else { self.due };
+            // Somebody may want every telegram from any moment on.
+            let turn = if asked {
+                turn
+            } else {
+                turn.min(Instant::now() + GLANCE)
+            };
             let wake = silent.map_or(turn, |silent| silent.min(turn));
             match select(port.read(&mut buffer), Timer::at(wake)).await {
                 Either::First(Ok(0)) => break,

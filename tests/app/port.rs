@@ -162,7 +162,7 @@ pub struct Bench {
     pub waits: bool,
     /// How long the consumer holds each reading.
     pub holds: Duration,
-    curious: bool,
+    curious: Option<Instant>,
 }
 
 /// What came of it.
@@ -189,11 +189,11 @@ impl Outcome {
     }
 }
 
-struct Curious(bool);
+struct Curious(Option<Instant>);
 
 impl Monitor for Curious {
     fn wants_every(&self) -> bool {
-        self.0
+        self.0.is_some_and(|from| Instant::now() >= from)
     }
 }
 
@@ -203,13 +203,13 @@ impl Bench {
             settings: Settings::default(),
             waits: false,
             holds: Duration::from_ticks(0),
-            curious: false,
+            curious: None,
         }
     }
 
-    /// Somebody wants every telegram.
-    pub fn curious(mut self) -> Self {
-        self.curious = true;
+    /// Somebody wants every telegram from so many seconds on.
+    pub fn curious_from(mut self, seconds: u64) -> Self {
+        self.curious = Some(Instant::from_secs(seconds));
         self
     }
 

@@ -159,6 +159,11 @@ impl Unit {
         (base != Base::M3).then_some(Self { base, prefix })
     }
 
+    /// As a number that is never 0.
+    const fn packed(self) -> u32 {
+        1 | (self.base as u32) << 1 | (self.prefix as u32) << 5
+    }
+
     /// The canonical spelling, as in `kvarh`.
     pub const fn as_str(self) -> &'static str {
         UNITS[self.base as usize].1[self.prefix as usize]
@@ -346,26 +351,21 @@ pub struct Metric {
 /// Words for a bit per row.
 pub const NAME_WORDS: usize = raw::KEYS.len().div_ceil(32);
 
-/// Of each row, what is asked for with every value, in one place.
-static NAMES: [Name; raw::KEYS.len()] = {
-    let mut names = [Name {
-        id: 0,
-        only_row: false,
-    }; raw::KEYS.len()];
+/// Of each row, what is asked for with every value, in one word.
+static BRIEFS: [Brief; raw::KEYS.len()] = {
+    let mut briefs = [Brief(0); raw::KEYS.len()];
     let mut row = 0;
-    while row < names.len() {
+    while row < briefs.len() {
         let mut first = 0;
         while !is_same(raw::METRICS[first].name, raw::METRICS[row].name) {
             first += 1;
         }
         let next = row + 1;
-        names[row] = Name {
-            id: first as u16,
-            only_row: next == names.len() || raw::KEYS[next] != raw::KEYS[row],
-        };
+        let only_row = next == briefs.len() || raw::KEYS[next] != raw::KEYS[row];
+        briefs[row] = Brief::new(first, only_row, &raw::METRICS[row]);
         row += 1;
     }
-    names
+    briefs
 };
 
 const fn is_same(one: &str, other: &str) -> bool {
@@ -383,19 +383,125 @@ const fn is_same(one: &str, other: &str) -> bool {
     true
 }
 
-/// A row's name, as a number.
+/// What every value's way through the firmware needs of its row, in one word, which the chip can load from flash.
 #[derive(Debug, Clone, Copy)]
-pub struct Name {
-    /// The same for all rows of this name, and below 32 times [`NAME_WORDS`].
-    pub id: u16,
+pub struct Brief(u32);
+
+impl Brief {
+    const ONLY_ROW: u32 = 1 << 10;
+    const FIELD: u32 = 1 << 11;
+    const TAG: u32 = 1 << 12;
+    const TOPIC: u32 = 1 << 13;
+    const KIND: u32 = 14;
+    const PHASE: u32 = 18;
+    const DEVICE: u32 = 20;
+    const UNIT: u32 = 24;
+
+    const fn new(name: usize, only_row: bool, row: &Metric) -> Self {
+        let only_row = if only_row { Self::ONLY_ROW } else { 0 };
+        let influx = match row.influx {
+            Influx::None => 0,
+            Influx::Field => Self::FIELD,
+            Influx::Tag => Self::TAG,
+        };
+        let topic = match row.topic {
+            Some(_) => Self::TOPIC,
+            None => 0,
+        };
+        let phase = match row.phase {
+            Some(phase) => phase as u32,
+            None => 0,
+        };
+        let unit = match row.unit {
+            Some(unit) => unit.packed(),
+            None => 0,
+        };
+        Self(
+            name as u32
+                | only_row
+                | influx
+                | topic
+                | (row.kind as u32) << Self::KIND
+                | phase << Self::PHASE
+                | device_bits(row.device) << Self::DEVICE
+                | unit << Self::UNIT,
+        )
+    }
+
+    /// The name as a number: the same for all rows of this name, and below 32 times [`NAME_WORDS`].
+    #[inline]
+    pub const fn name(self) -> usize {
+        (self.0 & (Self::ONLY_ROW - 1)) as usize
+    }
+
     /// No later row has the same id, so that [`select`] has no other to offer.
-    pub only_row: bool,
+    #[inline]
+    pub const fn only_row(self) -> bool {
+        self.0 & Self::ONLY_ROW != 0
+    }
+
+    /// The row's values are plain numbers: [`Kind::Number`].
+    #[inline]
+    pub const fn is_number(self) -> bool {
+        self.0 >> Self::KIND & 0xF == Kind::Number as u32
+    }
+
+    /// The row's unit is this one.
+    #[inline]
+    pub const fn is_in(self, unit: Unit) -> bool {
+        self.0 >> Self::UNIT == unit.packed()
+    }
+
+    /// The row is a field of the influx line of this device, or of the electricity meter.
+    #[inline]
+    pub const fn is_field_of(self, device: Option<Device>) -> bool {
+        self.0 & (Self::FIELD | 0xF << Self::DEVICE)
+            == Self::FIELD | device_bits(device) << Self::DEVICE
+    }
+
+    /// The row is a tag of that line.
+    #[inline]
+    pub const fn is_tag_of(self, device: Option<Device>) -> bool {
+        self.0 & (Self::TAG | 0xF << Self::DEVICE)
+            == Self::TAG | device_bits(device) << Self::DEVICE
+    }
+
+    /// The row holds for this device.
+    #[inline]
+    pub const fn is_of(self, device: Device) -> bool {
+        self.0 >> Self::DEVICE & 0xF == device_bits(Some(device))
+    }
+
+    /// The row holds for a device only.
+    #[inline]
+    pub const fn has_device(self) -> bool {
+        self.0 >> Self::DEVICE & 0xF != 0
+    }
+
+    /// The row has a topic.
+    #[inline]
+    pub const fn has_topic(self) -> bool {
+        self.0 & Self::TOPIC != 0
+    }
+
+    /// The row belongs to no phase alone, or to one of so many.
+    #[inline]
+    pub const fn is_within(self, phases: u8) -> bool {
+        (self.0 >> Self::PHASE & 0x3) as u8 <= phases
+    }
 }
 
-/// The name of the row with this index.
+const fn device_bits(device: Option<Device>) -> u32 {
+    match device {
+        Some(device) => device as u32 + 1,
+        None => 0,
+    }
+}
+
+/// The brief of the row with this index.
 #[inline]
-pub fn name(index: u16) -> Option<Name> {
-    NAMES.get(usize::from(index)).copied()
+pub fn brief(index: u16) -> Option<Brief> {
+    BRIEFS.get(usize::from(index)).copied()
 }
 
 /// How many rows there are; their indices are 0 to `count() - 1`.
@@ -419,14 +525,40 @@ pub fn description(index: u16) -> Option<&'static str> {
 /// Index of the first row for this id: of the id itself, or else of its M-Bus channel's `n`.
 #[inline]
 pub fn find(obis: Obis) -> Option<u16> {
-    first_row(obis).or_else(|| {
+    row_of(obis).or_else(|| {
         obis.channel()?;
-        first_row(Obis::any_channel(obis.c(), obis.d(), obis.e()))
+        row_of(Obis::any_channel(obis.c(), obis.d(), obis.e()))
     })
 }
 
+/// As [`find`], with a guess: a row and the M-Bus channel, 0 for none, of what may be the same id.
+#[inline]
+pub fn find_near(obis: Obis, (guess, channel): (u16, u8)) -> Option<u16> {
+    match raw::KEYS.get(usize::from(guess)) {
+        Some(&key) if is_id(obis, key, channel) => Some(first_row(guess)),
+        _ => find(obis),
+    }
+}
+
+#[inline]
+fn is_id(obis: Obis, key: u32, channel: u8) -> bool {
+    key == obis.key() || channel != 0 && Obis::from_key(key).with_channel(channel) == obis
+}
+
+/// The first row of the id that this row is for.
+#[inline]
+pub fn first_row(mut row: u16) -> u16 {
+    let key = raw::KEYS.get(usize::from(row));
+    while let Some(before) = row.checked_sub(1)
+        && raw::KEYS.get(usize::from(before)) == key
+    {
+        row = before;
+    }
+    row
+}
+
 // The keys alone are searched: whole words, which the chip can load from flash.
-fn first_row(obis: Obis) -> Option<u16> {
+fn row_of(obis: Obis) -> Option<u16> {
     let at = raw::KEYS.partition_point(|&key| key < obis.key());
     (raw::KEYS.get(at) == Some(&obis.key())).then_some(at as u16)
 }
@@ -552,6 +684,65 @@ mod tests {
             let channel = Obis::new(0, 7, obis.c(), obis.d(), obis.e()).unwrap();
             let asked = if obis.b() == 15 { channel } else { obis };
             assert_eq!(find(asked), first, "{obis}");
+        }
+    }
+
+    #[test]
+    fn a_guess_changes_no_answer() {
+        for asked in (0..count()).filter_map(get) {
+            for guess in 0..=count() {
+                for channel in [0, 1, 9] {
+                    let obis = asked.obis.with_channel(9);
+                    assert_eq!(
+                        find_near(obis, (guess, channel)),
+                        find(obis),
+                        "{obis} {guess}"
+                    );
+                }
+            }
+        }
+        let unknown = Obis::new(0, 0, 0, 0, 1).unwrap();
+        assert_eq!(find_near(unknown, (0, 0)), None);
+    }
+
+    #[test]
+    fn a_brief_says_what_the_row_says() {
+        for (index, row) in (0..count()).filter_map(|index| Some((index, get(index)?))) {
+            let brief = brief(index).unwrap();
+            let is_number = row.kind == Kind::Number;
+            assert_eq!(brief.is_number(), is_number, "{}", row.name);
+            for (number, _) in UNITS.iter().enumerate() {
+                for prefix in [
+                    Prefix::None,
+                    Prefix::Milli,
+                    Prefix::Kilo,
+                    Prefix::Mega,
+                    Prefix::Giga,
+                ] {
+                    let unit = Unit {
+                        base: UNITS[number].0,
+                        prefix,
+                    };
+                    assert_eq!(brief.is_in(unit), row.unit == Some(unit), "{}", row.name);
+                }
+            }
+            for device in [None].into_iter().chain(Device::ALL.map(Some)) {
+                let is_of = row.device == device;
+                let (field, tag) = (row.influx == Influx::Field, row.influx == Influx::Tag);
+                assert_eq!(brief.is_field_of(device), field && is_of, "{}", row.name);
+                assert_eq!(brief.is_tag_of(device), tag && is_of, "{}", row.name);
+                assert!(device.is_none_or(|device| brief.is_of(device) == is_of));
+            }
+            assert_eq!(brief.has_device(), row.device.is_some(), "{}", row.name);
+            assert_eq!(brief.has_topic(), row.topic.is_some(), "{}", row.name);
+            for phases in 1..=3 {
+                let is_within = row.phase.is_none_or(|phase| phase <= phases);
+                assert_eq!(brief.is_within(phases), is_within, "{}", row.name);
+            }
+            let next = get(index + 1).map(|next| next.obis);
+            assert_eq!(brief.only_row(), next != Some(row.obis), "{}", row.name);
+            let same = get(brief.name() as u16).map(|first| first.name);
+            assert_eq!(same, Some(row.name));
         }
     }
 

@@ -3,7 +3,7 @@
 use core::mem;
 
 use crate::{
-    metric::{self, Device, Kind, Metric, Name, Unit, Variant},
+    metric::{self, Brief, Device, Kind, Metric, Unit, Variant},
     p1::{
         line::{Groups, Line, Oddity, oddity},
         obis::Obis,
@@ -148,7 +148,7 @@ impl Span {
 struct Slot {
     /// The number's digits, or a [`Span`].
     mantissa: i64,
-    /// The first row of the id at first, the fitting one after [`Reading::settle`].
+    /// The row that fits, as far as is known.
     metric: u16,
     channel: u8,
     /// Index into the stamps, or [`NO_STAMP`].
@@ -160,13 +160,29 @@ struct Slot {
 
 const _: () = assert!(mem::size_of::<Slot>() == 16);
 
+impl Slot {
+    /// What was never written.
+    const UNUSED: Self = Self {
+        mantissa: 0,
+        metric: 0,
+        channel: 0,
+        stamp: 0,
+        decimals: 0,
+        width: 0,
+        unit: None,
+    };
+}
+
 const NO_STAMP: u8 = u8::MAX;
 
-/// Of a slot that no row fits.
-const NO_METRIC: u16 = u16::MAX;
+/// The bits of the channel itself.
+const CHANNEL: u8 = 0x0F;
 
-/// A bit above the channel: another value of the same name counts.
+/// A bit above it: another value of the same name counts.
 const SUPERSEDED: u8 = 0x80;
+
+/// Another: the channel's device is none of the table's.
+const FOREIGN: u8 = 0x40;
 
 /// A DSMR 2.2 reading whose number stands on the next line.
 #[derive(Debug, Clone, Copy)]
@@ -182,10 +198,9 @@ struct OpenProfile {
 ///
 /// [`begin`](Self::begin), [`line`](Self::line) for each line, then [`settle`](Self::settle).
 /// RAM: 3.7 kB.
+// In this order, since the chip reaches what is near a structure's start with shorter code.
+#[repr(C)]
 pub struct Reading {
-    values: heapless::Vec<Slot, VALUES_MAX>,
-    stamps: heapless::Vec<At, STAMPS_MAX>,
-    text: heapless::Vec<u8, TEXT_MAX>,
     header: Span,
     version: Option<Span>,
     clock: Option<At>,
@@ -195,6 +210,15 @@ pub struct Reading {
     open: Option<OpenProfile>,
     dated: bool,
     balanced: bool,
+    /// What was learnt of the meter might have changed what became of earlier values.
+    overtaken: bool,
+    /// A bit per name: a value has it.
+    seen: [u32; metric::NAME_WORDS],
+    count: usize,
+    /// The first `count` are this telegram's; behind them are an earlier one's.
+    slots: [Slot; VALUES_MAX],
+    stamps: heapless::Vec<At, STAMPS_MAX>,
+    text: heapless::Vec<u8, TEXT_MAX>,
 }
 
 impl Default for Reading {
@@ -207,7 +231,9 @@ impl Reading {
     /// An empty reading.
     pub const fn new() -> Self {
         Self {
-            values: heapless::Vec::new(),
+            seen: [0; metric::NAME_WORDS],
+            count: 0,
+            slots: [Slot::UNUSED; VALUES_MAX],
             stamps: heapless::Vec::new(),
             text: heapless::Vec::new(),
             header: Span::EMPTY,
@@ -219,12 +245,14 @@ impl Reading {
             open: None,
             dated: false,
             balanced: true,
+            overtaken: false,
         }
     }
 
     /// Forgets everything and starts over with a telegram's header (without the `/`).
     pub fn begin(&mut self, header: &[u8]) {
-        self.values.clear();
+        self.seen = [0; metric::NAME_WORDS];
+        self.count = 0;
         self.stamps.clear();
         self.text.clear();
         self.version = None;
@@ -235,6 +263,7 @@ impl Reading {
         self.open = None;
         self.dated = false;
         self.balanced = true;
+        self.overtaken = false;
         self.header = self.store(header).unwrap_or(Span::EMPTY);
     }
 
@@ -242,6 +271,8 @@ impl Reading {
     ///
     /// # Errors
     /// The line yields no value, and why. Everything else of the telegram is unharmed.
+    // In a function of its own it has the registers to itself.
+    #[inline(never)]
     pub fn line(&mut self, text: &[u8]) -> Result<(), Skip> {
         match Line::parse(text) {
             Line::Object(obis, groups) => self.object(obis, groups),
@@ -272,20 +303,38 @@ impl Reading {
 
     fn object(&mut self, obis: Obis, groups: Groups<'_>) -> Result<(), Skip> {
         self.open = None;
-        if self.variant.is_none() {
-            self.variant = Variant::from_marker(obis);
-        }
-        let channel = obis.channel().unwrap_or(0);
-        let row = metric::find(obis).and_then(|index| Some((index, metric::get(index)?)));
-        // Nearly every line: a number of the meter itself, in one pass.
-        if let Some((metric, row)) = row
-            && row.kind == Kind::Number
-            && channel == 0
-            && let Some(found) = groups.quantity()
-            && let Ok(number) = in_unit(metric, row, found)
+        if self.variant.is_none()
+            && let Some(variant) = Variant::from_marker(obis)
         {
-            return self.push(metric, channel, number, None);
+            self.variant = Some(variant);
+            self.overtaken |= self.count > 0;
         }
+        // A meter sends the same lines each time, so what an earlier telegram had here is the first guess.
+        let earlier = self.slots.get(self.count);
+        let guess = earlier.map_or((0, 0), |slot| (slot.metric, slot.channel & CHANNEL));
+        let metric = metric::find_near(obis, guess);
+        // Nearly every line: a number of the meter itself, in one pass.
+        if let Some(metric) = metric
+            && let Some(brief) = metric::brief(metric)
+            && brief.is_number()
+            && obis.channel().is_none()
+            && let Some(found) = groups.quantity()
+            && let Some(unit) = expected_unit(brief, found.unit)
+        {
+            return self.push(metric, 0, (found.number, unit), None);
+        }
+        self.any_object(obis, metric, groups)
+    }
+
+    /// An object of any kind.
+    fn any_object(
+        &mut self,
+        obis: Obis,
+        metric: Option<u16>,
+        groups: Groups<'_>,
+    ) -> Result<(), Skip> {
+        let channel = obis.channel().unwrap_or(0);
+        let row = metric.and_then(|index| Some((index, metric::get(index)?)));
         let (value, groups) = self.checked(groups)?;
         let (metric, row) = row.ok_or(Skip::UnknownObis)?;
         if self.is_foreign(metric, channel) {
@@ -396,6 +445,8 @@ impl Reading {
         if let Some(place) = self.devices.get_mut(usize::from(channel).wrapping_sub(1)) {
             *place = kind.and_then(Device::from_mbus_type);
         }
+        let mut earlier = self.filled().iter();
+        self.overtaken |= earlier.any(|slot| slot.channel & CHANNEL == channel);
         self.push(metric, channel, value, None)
     }
 
@@ -405,7 +456,10 @@ impl Reading {
             Stamp::Unset => Err(Skip::NoValue),
             Stamp::At(utc, letter) => {
                 let at = At { utc, letter };
-                self.clock.get_or_insert(at);
+                if self.clock.is_none() {
+                    self.clock = Some(at);
+                    self.overtaken |= !self.stamps.is_empty();
+                }
                 let span = self.store(text)?;
                 self.push_text(metric, 0, span, Some(at))
             }
@@ -429,7 +483,7 @@ impl Reading {
             width: number.width,
             unit,
         };
-        self.values.push(slot).map_err(|_| Skip::NoRoom)
+        self.push_slot(slot)
     }
 
     fn push_text(
@@ -448,7 +502,27 @@ impl Reading {
             width: 0,
             unit: None,
         };
-        self.values.push(slot).map_err(|_| Skip::NoRoom)
+        self.push_slot(slot)
+    }
+
+    #[inline]
+    fn push_slot(&mut self, slot: Slot) -> Result<(), Skip> {
+        let index = self.count;
+        *self.slots.get_mut(index).ok_or(Skip::NoRoom)? = slot;
+        self.count += 1;
+        self.place(index, slot);
+        Ok(())
+    }
+
+    /// Finds the value's row, and whether it counts, by what is known so far.
+    #[inline]
+    fn place(&mut self, index: usize, slot: Slot) {
+        // Nearly every id has one row, which the value keeps even where it does not fit, and comes once.
+        let is_plain = slot.stamp == NO_STAMP && slot.channel == 0;
+        let brief = metric::brief(slot.metric);
+        if !(is_plain && brief.is_some_and(|b| b.only_row() && is_first(b, &mut self.seen))) {
+            self.place_any(index, slot);
+        }
     }
 
     #[inline]
@@ -522,88 +596,99 @@ impl Reading {
             && metric::select(metric, self.variant, OTHER, None).is_none()
     }
 
-    /// Assigns each value to the row that fits this meter and this M-Bus device, and of several values
-    /// of one name chooses the one that counts, now that all lines are known.
+    /// Says that all lines have come. Each value has been given the row that fits the meter and the M-Bus
+    /// device, and of several of one name the one that counts was chosen; where a later line told something
+    /// of these, this is done again.
     pub fn settle(&mut self) {
         self.open = None;
-        let mut seen = [0; metric::NAME_WORDS];
-        let mut done = 0;
-        // Nearly every id has one row, which the value keeps even where it does not fit, and comes once.
-        let is_settled = |slot: &Slot, seen: &mut _| {
-            slot.stamp == NO_STAMP
-                && slot.channel == 0
-                && metric::name(slot.metric)
-                    .is_some_and(|name| name.only_row && is_first(name, seen))
-        };
-        while let Some(rest) = self.values.get(done..)
-            && let Some(next) = rest.iter().position(|slot| !is_settled(slot, &mut seen))
-        {
-            self.settle_value(done + next, &mut seen);
-            done += next + 1;
+        if mem::take(&mut self.overtaken) {
+            self.place_all();
         }
     }
 
-    fn settle_value(&mut self, index: usize, seen: &mut [u32; metric::NAME_WORDS]) {
-        let slot = &self.values[index];
+    #[cold]
+    fn place_all(&mut self) {
+        self.seen = [0; metric::NAME_WORDS];
+        self.newest = [None; Device::COUNT];
+        for index in 0..self.count {
+            let slot = &mut self.slots[index];
+            slot.channel &= CHANNEL;
+            slot.metric = metric::first_row(slot.metric);
+            let slot = *slot;
+            self.place(index, slot);
+        }
+    }
+
+    #[inline(never)]
+    fn place_any(&mut self, index: usize, mut slot: Slot) {
+        let is_plain = slot.stamp == NO_STAMP && slot.channel == 0;
+        if !(is_plain && metric::brief(slot.metric).is_some_and(Brief::only_row)) {
+            if self.is_foreign(slot.metric, slot.channel) {
+                self.slots[index].channel |= FOREIGN;
+                return;
+            }
+            if let Some(fitting) = self.fitting_row(&slot) {
+                slot.metric = fitting;
+                self.slots[index].metric = fitting;
+                self.note_newest(index, &slot);
+            }
+        }
+        let Some(brief) = metric::brief(slot.metric) else {
+            return;
+        };
         // Of numbers with a time stamp the newest counts. A number has a digit before its point.
         let by_place = slot.stamp == NO_STAMP || slot.width == 0;
-        let plain = slot.stamp == NO_STAMP && slot.channel == 0;
-        if !(plain && metric::name(slot.metric).is_some_and(|name| name.only_row)) {
-            self.assign_row(index);
-        }
-        let slot = &self.values[index];
-        if let Some(name) = metric::name(slot.metric)
-            && by_place
-            && !(slot.channel == 0 && is_first(name, seen))
-        {
-            self.choose(index, name);
+        // What the meter itself says with a time stamp is no rival of what it says without.
+        let has_rival = (by_place || slot.channel != 0) && !is_first(brief, &mut self.seen);
+        match by_place {
+            true if has_rival => self.choose(index, &slot, brief),
+            false if !brief.has_device() => self.choose_newest(index, &slot),
+            _ => {}
         }
     }
 
-    fn assign_row(&mut self, index: usize) {
-        let slot = &self.values[index];
-        if self.is_foreign(slot.metric, slot.channel) {
-            self.values[index].metric = NO_METRIC;
-            return;
-        }
+    fn fitting_row(&self, slot: &Slot) -> Option<u16> {
         let device = device_on(&self.devices, slot.channel);
-        let fitting = metric::select(slot.metric, self.variant, device, slot.unit)
-            .or_else(|| metric::select(slot.metric, self.variant, None, slot.unit));
-        if let Some(fitting) = fitting {
-            self.values[index].metric = fitting;
-            self.note_newest(index);
-        }
+        metric::select(slot.metric, self.variant, device, slot.unit)
+            .or_else(|| metric::select(slot.metric, self.variant, None, slot.unit))
     }
 
     /// Two ids may feed one name (0-0:96.13.0 and 96.13.1 are both the message), and a meter may send
     /// an id twice: the first counts, of texts the first that says something.
-    #[cold]
-    fn choose(&mut self, index: usize, name: Name) {
-        let slot = &self.values[index];
-        let rivals = |other: &usize| {
-            let other = &self.values[*other];
-            other.channel == slot.channel
-                && metric::name(other.metric).is_some_and(|other| other.id == name.id)
+    fn choose(&mut self, index: usize, slot: &Slot, brief: Brief) {
+        let is_rival = |earlier: &Slot| {
+            earlier.channel == slot.channel
+                && metric::brief(earlier.metric).is_some_and(|b| b.name() == brief.name())
         };
-        let Some(earlier) = (0..index).find(rivals) else {
+        let mut earlier = self.filled().iter().take(index);
+        let Some(other) = earlier.position(is_rival) else {
             return;
         };
-        let is_empty = |index: &usize| {
-            let slot = &self.values[*index];
-            slot.width == 0 && Span::unpacked(slot.mantissa).len == 0
+        let is_empty = |slot: &Slot| slot.width == 0 && Span::unpacked(slot.mantissa).len == 0;
+        let first_loses = is_empty(&self.slots[other]) && !is_empty(slot);
+        let loser = if first_loses { other } else { index };
+        self.slots[loser].channel |= SUPERSEDED;
+    }
+
+    /// Of several stamps of one row, as in a history, the newest counts.
+    fn choose_newest(&mut self, index: usize, slot: &Slot) {
+        let counts = |earlier: &Slot| {
+            earlier.metric == slot.metric
+                && earlier.stamp != NO_STAMP
+                && earlier.channel & SUPERSEDED == 0
         };
-        let loser = if is_empty(&earlier) && !is_empty(&index) {
-            earlier
-        } else {
-            index
-        };
-        self.values[loser].channel |= SUPERSEDED;
+        let mut earlier = self.filled().iter().take(index);
+        if let Some(other) = earlier.position(counts) {
+            let utc = |slot: &Slot| self.stamp_of(slot).map(|at| at.utc);
+            let is_newer = utc(slot) > utc(&self.slots[other]);
+            let loser = if is_newer { other } else { index };
+            self.slots[loser].channel |= SUPERSEDED;
+        }
     }
 
     /// Remembers per kind of device which reading is the newest: a replaced gas meter leaves a
     /// dead channel behind.
-    fn note_newest(&mut self, index: usize) {
-        let slot = &self.values[index];
+    fn note_newest(&mut self, index: usize, slot: &Slot) {
         let Some(at) = self.stamp_of(slot) else {
             return;
         };
@@ -611,7 +696,7 @@ impl Reading {
             return;
         };
         let best = self.newest[device.index()]
-            .and_then(|best| self.values.get(usize::from(best)))
+            .and_then(|best| self.filled().get(usize::from(best)))
             .and_then(|best| self.stamp_of(best));
         // One from the future counts only where there is no other.
         let rank = |at: At| (!self.is_ahead(at.utc), at.utc);
@@ -620,33 +705,34 @@ impl Reading {
         }
     }
 
+    fn filled(&self) -> &[Slot] {
+        self.slots.get(..self.count).unwrap_or_default()
+    }
+
     fn stamp_of(&self, slot: &Slot) -> Option<At> {
         self.stamps.get(usize::from(slot.stamp)).copied()
     }
 
+    #[inline]
     fn is_newest(&self, index: usize, slot: &Slot, metric: &Metric) -> bool {
         if slot.channel & SUPERSEDED != 0 {
             return false;
         }
-        if let Some(device) = metric.device {
-            let best = self.newest[device.index()].map(usize::from);
-            return match best.and_then(|best| self.values.get(best)) {
-                Some(_) if slot.stamp != NO_STAMP => best == Some(index),
-                // A pre-DSMR gas reading (7-0:23.1.0) does not say its channel.
-                Some(best) => best.channel == slot.channel || best.channel == 0,
-                None => true,
-            };
+        match metric.device {
+            Some(device) => self.is_newest_of_device(index, slot, device),
+            None => true,
         }
-        let Some(at) = self.stamp_of(slot) else {
-            return true;
-        };
-        !self.values.iter().enumerate().any(|(other, candidate)| {
-            candidate.metric == slot.metric
-                && other != index
-                && self
-                    .stamp_of(candidate)
-                    .is_some_and(|stamp| (stamp.utc, index) > (at.utc, other))
-        })
+    }
+
+    #[inline(never)]
+    fn is_newest_of_device(&self, index: usize, slot: &Slot, device: Device) -> bool {
+        let best = self.newest[device.index()].map(usize::from);
+        match best.and_then(|best| self.filled().get(best)) {
+            Some(_) if slot.stamp != NO_STAMP => best == Some(index),
+            // A pre-DSMR gas reading (7-0:23.1.0) does not say its channel.
+            Some(best) => best.channel == slot.channel || best.channel == 0,
+            None => true,
+        }
     }
 
     fn text_at(&self, span: Span) -> &[u8] {
@@ -696,12 +782,12 @@ impl Reading {
 
     /// How many values the telegram's lines have yielded.
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.count
     }
 
     /// No line of the telegram has yielded a value.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.count == 0
     }
 
     /// All values in the telegram's order.
@@ -709,16 +795,18 @@ impl Reading {
         self.values_of(|_| true)
     }
 
-    /// The values of some metrics, in the telegram's order. To know a metric is much less work than to
-    /// make a value of it.
-    pub fn values_of(&self, wanted: impl Fn(&Metric) -> bool) -> impl Iterator<Item = Value<'_>> {
-        let slots = self.values.iter().enumerate();
+    /// The values of some metrics, in the telegram's order. To know a metric's brief is much less work than
+    /// to make a value of it.
+    #[inline]
+    pub fn values_of(&self, wanted: impl Fn(Brief) -> bool) -> impl Iterator<Item = Value<'_>> {
+        let slots = self.filled().iter().enumerate();
         slots.filter_map(move |(index, slot)| {
-            let metric = metric::get(slot.metric)?;
-            wanted(metric).then(|| self.value(index, slot, metric))?
+            let is_wanted = wanted(metric::brief(slot.metric)?) && slot.channel & FOREIGN == 0;
+            is_wanted.then(|| self.value(index, slot, metric::get(slot.metric)?))?
         })
     }
 
+    #[inline(always)]
     fn value<'a>(
         &'a self,
         index: usize,
@@ -740,13 +828,14 @@ impl Reading {
         Some(Value {
             metric,
             index: slot.metric,
-            obis: metric.obis.with_channel(slot.channel),
+            obis: metric.obis.with_channel(slot.channel & CHANNEL),
             content,
             at: self.stamp_of(slot),
             newest: self.is_newest(index, slot, metric),
         })
     }
 
+    #[inline(always)]
     fn number_of(&self, slot: &Slot, metric: &Metric) -> Option<Content<'_>> {
         let sent = Number {
             mantissa: slot.mantissa,
@@ -774,31 +863,45 @@ fn device_on(devices: &[Option<Device>; CHANNELS], channel: u8) -> Option<Device
 /// The character of two hex digits.
 #[inline]
 fn character(high: u8, low: u8) -> Option<u8> {
-    let byte = nibble(high)? << 4 | nibble(low)?;
+    let byte = (nibble(high)? << 4 | nibble(low)?) as u8;
     let control = byte < b' ' || byte == 0x7F;
     (!control || matches!(byte, b'\t' | b'\r' | b'\n')).then_some(byte)
 }
 
+/// A hex digit, in a register's width.
 #[inline]
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+fn nibble(digit: u8) -> Option<u32> {
+    let digit = u32::from(digit);
+    match digit.wrapping_sub(u32::from(b'0')) {
+        number @ 0..10 => Some(number),
+        _ => match (digit | 0x20).wrapping_sub(u32::from(b'a')) {
+            letter @ 0..6 => Some(letter + 10),
+            _ => None,
+        },
     }
 }
 
 /// Notes the name among those `seen`; `false` when it was there already.
 #[inline]
-fn is_first(name: Name, seen: &mut [u32; metric::NAME_WORDS]) -> bool {
-    let bit = 1 << (name.id % 32);
-    let Some(word) = seen.get_mut(usize::from(name.id / 32)) else {
+fn is_first(brief: Brief, seen: &mut [u32; metric::NAME_WORDS]) -> bool {
+    let bit = 1 << (brief.name() % 32);
+    let Some(word) = seen.get_mut(brief.name() / 32) else {
         return true;
     };
     let is_first = *word & bit == 0;
     *word |= bit;
     is_first
+}
+
+/// The unit, when a plain number of this row needs no second look: that of the row, or none.
+#[inline]
+fn expected_unit(brief: Brief, text: &[u8]) -> Option<Option<Unit>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    Unit::parse(text)
+        .filter(|unit| brief.is_in(*unit))
+        .map(Some)
 }
 
 /// A number with the unit it was printed with. Of a list in one bracket (eMUCS 2.1 writes

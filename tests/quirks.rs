@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use metertrekker::metric::{self, Device};
 use metertrekker::p1::obis::Obis;
 use metertrekker::reading::{Reading, Skip};
-use support::telegram::{newest, read, telegram};
+use metertrekker::receiver::{CrcPolicy, Receiver};
+use support::telegram::{newest, read, shown, telegram};
 
 const DUTCH: &str = "ISK5\\2M550E-1012";
 
@@ -36,6 +37,112 @@ fn a_number_that_a_meter_sends_twice_counts_once() {
     // Two ids of one name.
     let lines = ["0-0:96.14.0(0002)", "0-0:96.14.1(0001)"];
     assert_eq!(named("tariff", &lines), ["2"]);
+}
+
+#[test]
+fn of_two_clocks_the_first_counts() {
+    let (early, late) = ("0-0:1.0.0(260115183107W)", "0-0:1.0.0(260115183117W)");
+    assert_eq!(named("timestamp", &[early, late]), ["260115183107W"]);
+    assert_eq!(named("timestamp", &[late, early]), ["260115183117W"]);
+}
+
+#[test]
+fn of_a_stamped_number_that_a_meter_sends_twice_the_newest_counts() {
+    let old = "1-0:1.6.0(260101183107W)(01.000*kW)";
+    let new = "1-0:1.6.0(260115183107W)(02.000*kW)";
+    for lines in [[old, new], [new, old]] {
+        assert_eq!(named("P_peak", &lines), ["2.000 kW"], "{lines:?}");
+    }
+}
+
+#[test]
+fn what_comes_late_counts_for_the_lines_before_it() {
+    let belgian = ["0-0:96.1.4(50217)", "1-0:1.8.1(000001.5*kWh)"];
+    let gas = [
+        "0-0:1.0.0(260115183107W)",
+        "0-1:24.1.0(003)",
+        "0-1:24.2.1(290115183000W)(00009.000*m3)",
+        "0-2:24.1.0(003)",
+        "0-2:24.2.1(260115183000W)(00001.000*m3)",
+    ];
+    let water = [
+        "0-1:24.1.0(007)",
+        "0-1:24.2.1(260115183000W)(00001.000*m3)",
+        "0-1:96.1.1(414243)",
+    ];
+    for (name, lines, expected) in [
+        ("delivered_high", &belgian[..], "1.5 kWh"),
+        ("gas_reading", &gas, "1.000 m3"),
+        ("water_reading", &water, "1.000 m3"),
+        ("water_meter_sn", &water, "ABC"),
+    ] {
+        let mut lines = lines.to_vec();
+        for _ in 0..lines.len() {
+            assert_eq!(named(name, &lines), [expected], "{lines:?}");
+            lines.rotate_left(1);
+        }
+    }
+    let twice = [
+        "0-1:96.1.1(414243)",
+        "0-1:96.1.1(58595A)",
+        "0-1:24.1.0(007)",
+    ];
+    let (read, _) = read(&telegram(DUTCH, &twice));
+    let names: Vec<_> = read.values().map(|value| value.metric.name).collect();
+    assert_eq!(names, ["water_meter_sn", "water_meter_sn", "mbus_device"]);
+}
+
+#[test]
+fn a_telegram_is_read_alike_whatever_the_one_before_it_held() {
+    let lines = [
+        "0-0:1.0.0(260115183107W)",
+        "0-0:96.14.0(0002)",
+        "1-0:1.8.1(000001.5*kWh)",
+        "1-0:1.8.2(000002.5*kWh)",
+        "0-0:98.1.0(1)(1-0:1.6.0)(1-0:1.6.0)(260101000000W)(260101000000W)(1.0*kW)",
+        "0-1:24.1.0(003)",
+        "0-1:96.1.0(414243)",
+        "0-1:24.2.1(260115183000W)(00001.000*m3)",
+        "0-2:24.1.0(007)",
+        "0-2:24.2.1(260115183000W)(00002.000*m3)",
+    ];
+    let orders = {
+        let moved = lines.map(|line| line.replace("0-2:", "0-3:").replace("0-1:", "0-2:"));
+        let turned: Vec<String> = lines.iter().rev().map(|line| line.to_string()).collect();
+        let twice: Vec<String> = lines
+            .iter()
+            .flat_map(|line| [*line, *line].map(str::to_string))
+            .collect();
+        let some = moved.iter().step_by(2).cloned().collect();
+        let strange = lines.map(|line| line.replace("1-0:", "9-0:").replace("0-1:", "0-0:"));
+        [moved.to_vec(), turned, twice, some, strange.to_vec()]
+    };
+    let read_of = |reading: &Reading| -> Vec<String> {
+        let shown = |value: metertrekker::reading::Value<'_>| {
+            let name = value.metric.name;
+            format!("{} {name} {} {}", value.obis, shown(&value), value.newest)
+        };
+        reading.values().map(shown).collect()
+    };
+    for before in &orders {
+        for then in &orders {
+            let mut reading = Reading::new();
+            let mut receiver = Receiver::new(CrcPolicy::Auto, &mut reading);
+            for header in ["ISK5\\2M550E-1012", "AUX59902"] {
+                for lines in [before, then] {
+                    let bytes = telegram(header, lines);
+                    let skipped = &mut |_: &[u8], _| ();
+                    assert!(receiver.next(&mut &bytes[..], skipped).is_some());
+                }
+                let alone = read(&telegram(header, then)).0;
+                assert_eq!(
+                    read_of(receiver.reading()),
+                    read_of(&alone),
+                    "{before:?} {then:?}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! energy register that falls is a wrong reading, and statistics made of it stay wrong.
 
 use crate::{
-    metric::{Base, Influx, Kind},
+    metric::Base,
     p1::{
         crc::{Rule, Running},
         value::Number,
@@ -62,11 +62,11 @@ impl Totals {
 }
 
 fn registers(reading: &Reading) -> impl Iterator<Item = (u16, Number)> {
-    reading.values().filter_map(|value| {
+    let numbers = reading.values_of(|brief| brief.is_number() && !brief.has_device());
+    numbers.filter_map(|value| {
         let energy = value.metric.unit.is_some_and(|unit| unit.base == Base::Wh);
-        let register = value.metric.kind == Kind::Number && value.metric.device.is_none();
         match value.content {
-            Content::Number { number, .. } if energy && register => Some((value.index, number)),
+            Content::Number { number, .. } if energy => Some((value.index, number)),
             _ => None,
         }
     })
@@ -74,6 +74,9 @@ fn registers(reading: &Reading) -> impl Iterator<Item = (u16, Number)> {
 
 /// Compares by value, whatever the number of decimals.
 fn is_less(number: Number, last: Number) -> bool {
+    if number.decimals == last.decimals {
+        return number.mantissa < last.mantissa;
+    }
     let scaled = |number: Number| {
         let shift = 18u32.saturating_sub(u32::from(number.decimals));
         i128::from(number.mantissa) * 10i128.pow(shift)
@@ -85,10 +88,8 @@ fn is_less(number: Number, last: Number) -> bool {
 pub fn meter(reading: &Reading) -> u16 {
     let mut crc = Running::new(Rule::Arc);
     crc.update(reading.header());
-    for value in reading.values() {
-        if let (Content::Text(text), Influx::Tag, None) =
-            (value.content, value.metric.influx, value.metric.device)
-        {
+    for value in reading.values_of(|brief| brief.is_tag_of(None)) {
+        if let Content::Text(text) = value.content {
             crc.update(text);
         }
     }

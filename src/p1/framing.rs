@@ -95,8 +95,9 @@ enum Pending {
 /// The framing state machine: feed it with [`next`](Framer::next).
 ///
 /// RAM: [`LINE_MAX`] bytes and a few words.
+// In this order, since the chip reaches what is near a structure's start with shorter code.
+#[repr(C)]
 pub struct Framer {
-    line: [u8; LINE_MAX],
     /// How many bytes of `line` are still to be used; none once the line has been handed out.
     filled: usize,
     /// What the handed-out line holds besides.
@@ -110,6 +111,7 @@ pub struct Framer {
     crc_before: Running,
     bytes: u32,
     noise: u32,
+    line: [u8; LINE_MAX],
 }
 
 impl Default for Framer {

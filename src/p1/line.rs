@@ -60,7 +60,9 @@ pub fn oddity(text: &[u8]) -> Oddity {
 
 /// An OBIS id as meters print it. The standard's examples, and so its simulators, misprint the
 /// first `.` as `:`; German and pre-DSMR meters add the F group as `*255`, one example as `.255`.
-#[inline]
+// On the chip it has the registers to itself.
+#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(not(target_os = "none"), inline)]
 fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
     let [a @ b'0'..=b'9', b'-', b @ b'0'..=b'9', b':', input @ ..] = input else {
         return Err(nom::Err::Error(()));
@@ -92,15 +94,16 @@ fn f_group(input: &[u8]) -> Result<&[u8], nom::Err<()>> {
 /// combinator.
 #[inline(always)]
 fn number(input: &[u8]) -> IResult<&[u8], u8, ()> {
-    let [first @ b'0'..=b'9', behind @ ..] = input else {
+    let [first, behind @ ..] = input else {
         return Err(nom::Err::Error(()));
     };
+    let mut value = value::digit(*first).ok_or(nom::Err::Error(()))?;
     let mut rest = behind;
-    let mut value = u32::from(first - b'0');
-    while let [digit @ b'0'..=b'9', behind @ ..] = rest
+    while let [byte, behind @ ..] = rest
+        && let Some(digit) = value::digit(*byte)
         && value < 256
     {
-        value = value * 10 + u32::from(digit - b'0');
+        value = value * 10 + digit;
         rest = behind;
     }
     let value = u8::try_from(value).map_err(|_| nom::Err::Error(()))?;
@@ -124,7 +127,9 @@ pub struct Groups<'a>(&'a [u8]);
 impl<'a> Groups<'a> {
     /// A single group that is a number with or without a unit, as nearly every line has it, in one
     /// pass. Whether the unit is one (and not some further groups) is left to its reader.
-    #[inline]
+    // On the chip it has the registers to itself.
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub fn quantity(&self) -> Option<Quantity<'a>> {
         let text = self.0.strip_prefix(b"(")?;
         let (rest, number) = value::number(text).ok()?;

@@ -16,6 +16,16 @@ pub struct Number {
     pub width: u8,
 }
 
+impl From<u32> for Number {
+    fn from(whole: u32) -> Self {
+        Self {
+            mantissa: whole.into(),
+            decimals: 0,
+            width: 0,
+        }
+    }
+}
+
 /// A number with the unit that was printed, which may be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantity<'a> {
@@ -96,14 +106,24 @@ pub fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
     Ok((rest, number))
 }
 
-/// Adds the leading digits of `text` to `value` and returns what follows them.
-#[inline]
-fn digits<'a>(mut text: &'a [u8], value: &mut u32) -> &'a [u8] {
-    while let [digit @ b'0'..=b'9', rest @ ..] = text {
-        *value = value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
-        text = rest;
+/// Adds the leading digits of `text` to `value`, as far as 32 bits go, and returns what follows them.
+#[inline(always)]
+fn digits<'a>(text: &'a [u8], value: &mut u32) -> &'a [u8] {
+    let mut rest = text;
+    while let [byte, behind @ ..] = rest
+        && let Some(digit) = digit(*byte)
+    {
+        *value = value.wrapping_mul(10).wrapping_add(digit);
+        rest = behind;
     }
-    text
+    rest
+}
+
+/// A digit in a register's width, which spares the chip to cut it to a byte's.
+#[inline(always)]
+pub(super) fn digit(byte: u8) -> Option<u32> {
+    let digit = u32::from(byte).wrapping_sub(u32::from(b'0'));
+    (digit < 10).then_some(digit)
 }
 
 #[cold]
@@ -132,54 +152,110 @@ impl Number {
         })
     }
 
-    /// Writes the number without leading zeros, all its decimals kept: `57.460`, `-0.065`, `2`.
-    /// Returns the written part of `buffer`.
+    /// The number without leading zeros, all its decimals kept: `57.460`, `-0.065`, `2`.
     pub fn format(self, buffer: &mut [u8; FORMATTED_MAX]) -> &[u8] {
-        self.format_padded(1, buffer)
+        let length = self.write(buffer).unwrap_or(0);
+        &buffer[..length]
     }
 
     /// As [`format`](Self::format), with the leading zeros as sent: `000057.460`.
     pub fn format_as_sent(self, buffer: &mut [u8; FORMATTED_MAX]) -> &[u8] {
-        self.format_padded(usize::from(self.width), buffer)
+        let length = self.write_as_sent(buffer).unwrap_or(0);
+        &buffer[..length]
     }
 
-    fn format_padded(self, width: usize, buffer: &mut [u8; FORMATTED_MAX]) -> &[u8] {
+    /// Writes what [`format`](Self::format) gives to the front of `room` and returns its length; `None` when
+    /// there is too little room.
+    #[inline]
+    pub fn write(self, room: &mut [u8]) -> Option<usize> {
+        self.write_padded(1, room)
+    }
+
+    /// As [`write`](Self::write), with the leading zeros as sent.
+    pub fn write_as_sent(self, room: &mut [u8]) -> Option<usize> {
+        self.write_padded(usize::from(self.width).clamp(1, DIGITS_MAX), room)
+    }
+
+    fn write_padded(self, width: usize, room: &mut [u8]) -> Option<usize> {
+        let Ok(mut left) = u32::try_from(self.mantissa.unsigned_abs()) else {
+            return self.write_large(width, room);
+        };
+        let digits = self.digits(width, |count| {
+            TENS.get(count).is_some_and(|ten| left >= *ten)
+        });
+        self.fill(digits, room, || {
+            let (tenth, digit) = divided_by_ten(left);
+            left = tenth;
+            digit as u8
+        })
+    }
+
+    /// A 64-bit division is slow on a 32-bit core.
+    #[cold]
+    fn write_large(self, width: usize, room: &mut [u8]) -> Option<usize> {
+        let mut left = self.mantissa.unsigned_abs();
+        let digits = self.digits(width, |count| left >= 10u64.saturating_pow(count as u32));
+        self.fill(digits, room, || {
+            let digit = left % 10;
+            left /= 10;
+            digit as u8
+        })
+    }
+
+    /// How many digits are to be written, when so many at least stand before the point.
+    #[inline(always)]
+    fn digits(self, width: usize, has_more_than: impl Fn(usize) -> bool) -> usize {
+        let mut count = width + usize::from(self.decimals).min(DIGITS_MAX);
+        while has_more_than(count) {
+            count += 1;
+        }
+        count
+    }
+
+    /// Writes sign, point and so many digits, which come from the last to the first.
+    #[inline(always)]
+    fn fill(self, digits: usize, room: &mut [u8], mut next: impl FnMut() -> u8) -> Option<usize> {
         let decimals = usize::from(self.decimals).min(DIGITS_MAX);
-        let least = decimals + width.clamp(1, DIGITS_MAX);
-        let mut magnitude = self.mantissa.unsigned_abs();
-        let mut at = buffer.len();
-        let mut written = 0;
-        while written < least || magnitude > 0 {
-            if written == decimals && decimals > 0 {
-                at -= 1;
-                buffer[at] = b'.';
+        let sign = usize::from(self.mantissa < 0);
+        let point = sign + digits - decimals;
+        let length = point + usize::from(decimals > 0) + decimals;
+        let (whole, fraction) = room.get_mut(..length)?.split_at_mut_checked(point)?;
+        if let [point, fraction @ ..] = fraction {
+            *point = b'.';
+            for place in fraction.iter_mut().rev() {
+                *place = b'0' + next();
             }
-            at -= 1;
-            // As long as they fit, 32-bit digits: a 64-bit division is slow on a 32-bit core.
-            let digit = if let Ok(small) = u32::try_from(magnitude) {
-                let (tenth, digit) = divided_by_ten(small);
-                magnitude = u64::from(tenth);
-                digit
-            } else {
-                let digit = magnitude % 10;
-                magnitude /= 10;
-                digit as u32
-            };
-            buffer[at] = b'0' + digit as u8;
-            written += 1;
+        }
+        for place in whole.iter_mut().rev() {
+            *place = b'0' + next();
         }
         if self.mantissa < 0 {
-            at -= 1;
-            buffer[at] = b'-';
+            *whole.first_mut()? = b'-';
         }
-        &buffer[at..]
+        Some(length)
     }
 }
+
+/// The powers of ten that 32 bits hold.
+static TENS: [u32; 10] = {
+    let mut tens = [1; 10];
+    let mut at = 1;
+    while at < tens.len() {
+        tens[at] = tens[at - 1] * 10;
+        at += 1;
+    }
+    tens
+};
 
 /// Quotient and remainder. The chip has no divider and no long product, of which a compiler would make one: it would
 /// call a function of a hundred instructions for each digit.
 #[inline]
 pub(crate) fn divided_by_ten(value: u32) -> (u32, u32) {
+    if let Ok(small) = u16::try_from(value) {
+        // 0.8 / 8 in units of 2^-19, with a product of 32 bits.
+        let quotient = (u32::from(small) * 0xCCCD) >> 19;
+        return (quotient, value - quotient * 10);
+    }
     // 0.8, as the sum of 1/2 + 1/4 with its own sixteenth, and so on. It falls short by less than one digit's worth.
     let mut quotient = (value >> 1) + (value >> 2);
     quotient += quotient >> 4;
@@ -287,6 +363,27 @@ mod tests {
             let number = quantity(sent.as_bytes()).unwrap().number;
             assert_eq!(text(number, false), plain);
             assert_eq!(text(number, true), sent);
+        }
+    }
+
+    #[test]
+    fn a_number_is_written_where_there_is_room() {
+        for sent in ["57.460", "-0.065", "2", "-99999999999.9"] {
+            let number = quantity(sent.as_bytes()).unwrap().number;
+            let mut room = [0; FORMATTED_MAX];
+            for length in 0..sent.len() {
+                assert_eq!(number.write(&mut room[..length]), None, "{sent}");
+            }
+            assert_eq!(number.write(&mut room), Some(sent.len()));
+            assert_eq!(&room[..sent.len()], sent.as_bytes());
+        }
+        for whole in [0, 9, 10, u32::MAX] {
+            let mut room = [0; FORMATTED_MAX];
+            let length = Number::from(whole).write(&mut room).unwrap();
+            assert_eq!(
+                String::from_utf8_lossy(&room[..length]),
+                std::format!("{whole}")
+            );
         }
     }
 

@@ -2,7 +2,7 @@
 //! that have not changed.
 
 use crate::{
-    metric::{Device, Kind},
+    metric::{Brief, Device, Kind},
     p1::{
         crc::{Rule, Running},
         obis::Obis,
@@ -63,7 +63,7 @@ impl Changes {
     /// Forgets stamps that are ahead of the meter's clock, where `reading` has one that is not: what
     /// a device says after its clock was set right would not be newer for a long time.
     pub fn correct(&mut self, reading: &Reading) {
-        let values = reading.values_of(|metric| metric.device.is_some());
+        let values = reading.values_of(Brief::has_device);
         for value in values.filter(|value| value.newest) {
             if let Some(Memory::Stamp(device, utc)) = memory(&value)
                 && let Some(stamp) = self.published.stamps.get_mut(usize::from(device))
@@ -115,8 +115,7 @@ impl Changes {
     pub fn published(&mut self, reading: &Reading, missing: impl Fn(&Value<'_>) -> bool) {
         self.fresh = false;
         let known = |value: &Value<'_>| value.newest && !missing(value);
-        let values =
-            reading.values_of(|metric| metric.device.is_some() || metric.kind != Kind::Number);
+        let values = reading.values_of(|brief| brief.has_device() || !brief.is_number());
         for value in values.filter(known) {
             let older = value.metric.device.zip(value.at);
             match memory(&value) {

@@ -5,10 +5,10 @@
 
 use super::{Output, Overflow};
 use crate::{
-    metric::{Device, Influx, Metric},
+    metric::{Brief, Device},
     p1::{
         timestamp::{self, Letter, Utc},
-        value::FORMATTED_MAX,
+        value::Number,
     },
     reading::{At, Content, Reading, Value},
     settings::Settings,
@@ -28,18 +28,16 @@ pub fn electricity(
     if !has_electricity(reading) {
         return Ok(0);
     }
-    let belongs = |metric: &Metric| metric.device.is_none();
     let measurement = settings.electricity_measurement.as_bytes();
     let mut line = Line::new(measurement, settings, buffer)?;
-    line.tags(reading, belongs)?;
-    line.fields(reading, belongs, changed)?;
+    line.tags(reading, None)?;
+    line.fields(reading, None, changed)?;
     line.finish(reading.clock().map(|at| at.utc))
 }
 
 /// Whether the electricity line would have a field: a Warmtelink has no electricity.
 pub fn has_electricity(reading: &Reading) -> bool {
-    let field = |metric: &Metric| metric.device.is_none() && metric.influx == Influx::Field;
-    let mut fields = reading.values_of(field);
+    let mut fields = reading.values_of(|brief| brief.is_field_of(None));
     fields.any(|value| matches!(value.content, Content::Number { .. }))
 }
 
@@ -54,7 +52,6 @@ pub fn device(
     settings: &Settings,
     buffer: &mut [u8],
 ) -> Result<usize, Overflow> {
-    let belongs = |metric: &Metric| metric.device == Some(device);
     let Some(at) = newest_at(device, reading) else {
         return Ok(0);
     };
@@ -65,15 +62,15 @@ pub fn device(
         other => other.name().as_bytes(),
     };
     let mut line = Line::new(measurement, settings, buffer)?;
-    line.tags(reading, belongs)?;
+    line.tags(reading, Some(device))?;
     line.timestamp(at)?;
-    line.fields(reading, belongs, &|_| true)?;
+    line.fields(reading, Some(device), &|_| true)?;
     line.finish(Some(at.utc))
 }
 
 /// When the newest value of a device was taken.
 pub fn newest_at(device: Device, reading: &Reading) -> Option<At> {
-    let mut values = reading.values_of(|metric| metric.device == Some(device));
+    let mut values = reading.values_of(|brief| brief.is_of(device));
     let newest = values.find(|value| value.newest && value.at.is_some())?;
     newest.at
 }
@@ -100,13 +97,8 @@ impl<'a> Line<'a> {
         Ok(line)
     }
 
-    fn tags(
-        &mut self,
-        reading: &Reading,
-        belongs: impl Fn(&Metric) -> bool,
-    ) -> Result<(), Overflow> {
-        let tag = |metric: &Metric| metric.influx == Influx::Tag && belongs(metric);
-        for value in reading.values_of(tag) {
+    fn tags(&mut self, reading: &Reading, device: Option<Device>) -> Result<(), Overflow> {
+        for value in reading.values_of(|brief| brief.is_tag_of(device)) {
             let Content::Text(text) = value.content else {
                 continue;
             };
@@ -122,30 +114,26 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
+    // In a function of its own it has the registers to itself.
+    #[inline(never)]
     fn fields(
         &mut self,
         reading: &Reading,
-        belongs: impl Fn(&Metric) -> bool,
-        wanted: &impl Fn(&Value<'_>) -> bool,
+        device: Option<Device>,
+        changed: &impl Fn(&Value<'_>) -> bool,
     ) -> Result<(), Overflow> {
         let phases = self.phases;
-        let field = |metric: &Metric| {
-            let switched_on = metric.phase.is_none_or(|phase| phase <= phases);
-            metric.influx == Influx::Field && switched_on && belongs(metric)
-        };
-        let mut digits = [0; FORMATTED_MAX];
-        for value in reading.values_of(field) {
+        let field = |brief: Brief| brief.is_field_of(device) && brief.is_within(phases);
+        for value in reading.values_of(field).filter(|value| value.newest) {
             let metric = value.metric;
-            if !value.newest || !wanted(&value) {
-                continue;
-            }
             match value.content {
                 Content::Number { number, .. } => {
                     self.column(metric.name)?;
                     // Without a suffix it is a float, also when it has no decimals: the columns of
                     // an existing database keep their type.
-                    self.out.bytes(number.format(&mut digits))?;
+                    self.out.written(|room| number.write(room))?;
                 }
+                _ if !changed(&value) => {}
                 Content::Text(text) => self.string(metric.name, text)?,
                 Content::Log(groups) => self.string(metric.name, groups.raw())?,
             }
@@ -168,6 +156,7 @@ impl<'a> Line<'a> {
         self.out.byte(b'"')
     }
 
+    #[inline]
     fn column(&mut self, name: &str) -> Result<(), Overflow> {
         self.out.byte(if self.fields { b',' } else { b' ' })?;
         self.fields = true;
@@ -175,6 +164,7 @@ impl<'a> Line<'a> {
         self.out.byte(b'=')
     }
 
+    #[inline(never)]
     fn string(&mut self, name: &str, text: &[u8]) -> Result<(), Overflow> {
         self.column(name)?;
         self.out.byte(b'"')?;
@@ -185,7 +175,11 @@ impl<'a> Line<'a> {
     /// Text with a backslash before each of `special`. What would end the line, or is no UTF-8 as
     /// the protocol wants it, is replaced; so is a backslash that has no escape itself, as in a tag:
     /// readers do not agree on what it does to the character behind it.
+    #[inline(never)]
     fn escaped(&mut self, text: &[u8], special: &[u8]) -> Result<(), Overflow> {
+        if text.iter().all(|byte| is_plain(*byte)) {
+            return self.out.bytes(text);
+        }
         let utf8 = core::str::from_utf8(text).is_ok();
         for &byte in text {
             let byte = match byte {
@@ -194,8 +188,7 @@ impl<'a> Line<'a> {
                 b'\\' if !special.contains(&b'\\') => b'/',
                 byte => byte,
             };
-            // Most are letters and digits, which nobody treats specially.
-            if !byte.is_ascii_alphanumeric() && special.contains(&byte) {
+            if special.contains(&byte) {
                 self.out.byte(b'\\')?;
             }
             self.out.byte(byte)?;
@@ -210,9 +203,14 @@ impl<'a> Line<'a> {
         // A meter without clock leaves the time to whoever stores the line.
         if let Some(utc) = utc {
             self.out.byte(b' ')?;
-            self.out.integer(utc)?;
+            self.out.written(|room| Number::from(utc).write(room))?;
             self.out.bytes(b"000000000")?;
         }
         Ok(self.out.len())
     }
+}
+
+/// Whether a byte means itself wherever it stands in a line. Nearly all texts have no other.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b',' | b'=' | b'\\')
 }

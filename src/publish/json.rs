@@ -4,7 +4,7 @@ use super::{Output, Overflow};
 use crate::p1::{
     line::Groups,
     timestamp::{Calendar, Stamp, tst},
-    value::{FORMATTED_MAX, quantity},
+    value::quantity,
 };
 
 /// Writes a list of the meter as a JSON array of rows and returns its length. A row begins at each
@@ -98,10 +98,7 @@ fn entries(groups: Groups<'_>) -> impl Iterator<Item = &[u8]> {
 
 fn element(group: &[u8], out: &mut Output<'_>) -> Result<(), Overflow> {
     match quantity(group) {
-        Ok(quantity) => {
-            let mut digits = [0; FORMATTED_MAX];
-            out.bytes(quantity.number.format(&mut digits))
-        }
+        Ok(quantity) => out.written(|room| quantity.number.write(room)),
         Err(_) => string(group, out),
     }
 }

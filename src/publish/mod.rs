@@ -8,8 +8,6 @@ pub mod influx;
 pub mod json;
 pub mod topics;
 
-use crate::p1::value::divided_by_ten;
-
 /// A caller's buffer that is written front to back.
 pub(crate) struct Output<'a> {
     buffer: &'a mut [u8],
@@ -29,6 +27,7 @@ impl<'a> Output<'a> {
         self.len
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         let end = self.len + bytes.len();
         let room = self.buffer.get_mut(self.len..end).ok_or(Overflow)?;
@@ -37,25 +36,21 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn byte(&mut self, byte: u8) -> Result<(), Overflow> {
         *self.buffer.get_mut(self.len).ok_or(Overflow)? = byte;
         self.len += 1;
         Ok(())
     }
 
-    /// An integer in decimal.
-    pub(crate) fn integer(&mut self, value: u32) -> Result<(), Overflow> {
-        let mut digits = [0; 10];
-        let mut at = digits.len();
-        let mut left = value;
-        loop {
-            at -= 1;
-            let (tenth, digit) = divided_by_ten(left);
-            digits[at] = b'0' + digit as u8;
-            left = tenth;
-            if left == 0 {
-                return self.bytes(&digits[at..]);
-            }
-        }
+    /// Whatever `write` puts to the front of what is left, when there is room for it.
+    #[inline]
+    pub(crate) fn written(
+        &mut self,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Result<(), Overflow> {
+        let room = self.buffer.get_mut(self.len..).ok_or(Overflow)?;
+        self.len += write(room).ok_or(Overflow)?;
+        Ok(())
     }
 }

@@ -2,8 +2,7 @@
 
 use super::{Output, Overflow, json};
 use crate::{
-    metric::Metric,
-    p1::value::FORMATTED_MAX,
+    metric::Brief,
     reading::{Content, Reading, Value},
     settings::Settings,
 };
@@ -14,10 +13,7 @@ pub fn values<'a>(
     reading: &'a Reading,
     settings: &'a Settings,
 ) -> impl Iterator<Item = (&'static str, Value<'a>)> {
-    let wanted = |metric: &Metric| {
-        let phase = metric.phase;
-        metric.topic.is_some() && phase.is_none_or(|phase| phase <= settings.phases)
-    };
+    let wanted = |brief: Brief| brief.has_topic() && brief.is_within(settings.phases);
     let values = reading.values_of(wanted).filter(|value| value.newest);
     values.filter_map(|value| Some((value.metric.topic?, value)))
 }
@@ -38,17 +34,13 @@ pub fn payload(
     let mut out = Output::new(buffer);
     match value.content {
         Content::Number { sent, unit, .. } if settings.payload_unit => {
-            let mut digits = [0; FORMATTED_MAX];
-            out.bytes(sent.format_as_sent(&mut digits))?;
+            out.written(|room| sent.write_as_sent(room))?;
             if let Some(unit) = unit {
                 out.byte(b' ')?;
                 out.bytes(unit.as_str().as_bytes())?;
             }
         }
-        Content::Number { number, .. } => {
-            let mut digits = [0; FORMATTED_MAX];
-            out.bytes(number.format(&mut digits))?;
-        }
+        Content::Number { number, .. } => out.written(|room| number.write(room))?,
         Content::Text(text) => out.bytes(text)?,
         Content::Log(_) => {}
     }

@@ -95,13 +95,14 @@ struct Row {
     peer: Option<(&'static str, u32)>,
 }
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     row("frame, CRC", &["frame"]),
     Row {
         goal: Some(25_000),
         peer: Some(("dsmr5", 62_132)),
         ..row("frame, CRC, all lines", &["receive"])
     },
+    row("  the same, of the first telegram", &["first"]),
     row("  the last CRC digit's verdict", &["verdict"]),
     row("  the InfluxDB line", &["line"]),
     Row {

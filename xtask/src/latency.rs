@@ -33,12 +33,9 @@ pub fn measure(image: &Path, telegram: &Path) -> Result<[u32; 2], String> {
         bench.send(&bytes[..most])?;
         thread::sleep(Duration::from_millis(300));
         bench.send(&bytes[most..])?;
-        let stats = loop {
-            let stats = bench.wait_for("stats ")?;
-            if counter(&stats, "published") == Some(n as u32 + 1) {
-                break stats;
-            }
-        };
+        while counter(&bench.wait_for("stats ")?, "published") != Some(n as u32 + 1) {}
+        // By the next line its segments have left.
+        let stats = bench.wait_for("stats ")?;
         let cycles =
             counter(&stats, "cycles_to_card").ok_or("the image tells no cycles_to_card")?;
         *instructions = (f64::from(cycles) / CYCLES).round() as u32;

@@ -18,13 +18,13 @@ const DATA_GOAL: u64 = 20_000;
 /// Bytes of code that framing, CRC and lines are to take at most.
 const RECEIVING_GOAL: u64 = 8 * 1024;
 
-/// Bytes of code that they may take: what they do, and what another level of optimisation would add.
-const RECEIVING_LIMIT: u64 = 25_000;
+/// Bytes of code that they may take: a little more than they do.
+const RECEIVING_LIMIT: u64 = 18_700;
 
 /// Where data memory ends, as on the chip: ROM, IRAM and flash lie above.
 const DATA_END: u64 = 0x4000_0000;
 
-/// What receives telegrams. What writes values out again, in `reading` and `metric`, is counted too.
+/// What receives telegrams: bytes to values, all meters' oddities included.
 const RECEIVING: &[&str] = &[
     "metertrekker::metric",
     "metertrekker::p1",
@@ -33,6 +33,17 @@ const RECEIVING: &[&str] = &[
     "crc",
     "memchr",
     "nom",
+];
+
+/// What there is beside it only because values are written out again.
+const WRITING_OUT: &[&str] = &[
+    "metertrekker::p1::value::Number>::write",
+    "metertrekker::p1::value::Number>::write_as_sent",
+    "metertrekker::p1::value::Number>::write_large",
+    "metertrekker::p1::value::Number>::write_padded",
+    "metertrekker::p1::timestamp::Calendar",
+    "metertrekker::reading::Reading>::is_newest_of_device",
+    "metertrekker::reading::Reading>::values_of",
 ];
 
 /// Network buffers: the sockets' windows, and the MQTT packets being sent, acknowledged and received.
@@ -214,7 +225,7 @@ impl Image {
     }
 
     fn receiving(&self) -> u64 {
-        self.owned(&[Kind::Text], RECEIVING)
+        self.owned(&[Kind::Text], RECEIVING) - self.owned(&[Kind::Text], WRITING_OUT)
     }
 
     fn report(&self, regions: &BTreeMap<String, Region>) -> String {
@@ -368,7 +379,8 @@ mod tests {
     #[test]
     fn every_limit_that_is_broken_is_told() {
         let code = [
-            (25_001, "<metertrekker::p1::framing::Framer>::next"),
+            (18_701, "<metertrekker::p1::framing::Framer>::next"),
+            (400, "<metertrekker::p1::value::Number>::write_padded"),
             (7, "<u32 as core::fmt::Display>::fmt"),
         ];
         let image = image(&[
@@ -380,7 +392,7 @@ mod tests {
         assert_eq!(
             problem,
             "an image: 7 bytes of core::fmt, 0 allowed; 20001 bytes of data memory without network buffers, 20000 allowed; \
-             25001 bytes of code of frame, CRC and lines, 25000 allowed; \
+             18701 bytes of code of frame, CRC and lines, 18700 allowed; \
              no metertrekker::soc::qemu::run::BUFFERS among the network buffers"
         );
     }

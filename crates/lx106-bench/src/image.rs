@@ -56,7 +56,10 @@ fn figures(telegram: &[u8]) -> bool {
 
     let mut reading = Reading::new();
     let mut receiver = Receiver::new(CrcPolicy::Auto, &mut reading);
+    // The lines of the one before are remembered; most telegrams have one before them.
     let (count, accepted) = count::instructions(|| work::receive(&mut receiver, telegram));
+    say("first", count);
+    let (count, again) = count::instructions(|| work::receive(&mut receiver, telegram));
     say("receive", count);
     let (depth, _) = stack::depth(|| work::receive(&mut receiver, telegram));
     say("receive-stack", depth);
@@ -78,7 +81,7 @@ fn figures(telegram: &[u8]) -> bool {
     let (lined, length) = count::instructions(|| work::line(staged, &settings, &mut buffer));
     say("line", lined);
     say("line-bytes", length as u32);
-    ended && accepted && verdict
+    ended && accepted && again && verdict
 }
 
 /// Prints a figure.

@@ -95,10 +95,10 @@ impl Values {
             at: Some(now),
             ..Self::default()
         };
-        let own = |metric: &crate::metric::Metric| metric.device.is_none() && metric.obis.a() == 1;
-        for value in reading.values_of(own) {
+        for value in reading.values_of(|brief| brief.is_number() && !brief.has_device()) {
             if let Content::Number { number, .. } = value.content
                 && value.newest
+                && value.obis.a() == 1
             {
                 values.take(value.obis, number);
             }

@@ -4,8 +4,8 @@
 //! of values; [`receiver`] puts each line into a staged [`reading`], which the CRC at the telegram's end
 //! proves; [`metric`] is the table that says what an OBIS id means. The meter task of [`app`] hands proved
 //! readings to the publisher task, which renders them with [`publish`] and keeps one MQTT session, and what
-//! has to survive a restart in [`storage`]. [`settings`] is what a user can change. All of that is the
-//! same on every board; [`soc`] holds what is not: ports, network, time, flash.
+//! has to survive a restart in [`storage`]. [`smartmeter`] answers commands about the same readings, and
+//! [`settings`] is what a user can change by them. All of that is the same on every board; [`soc`] holds what is not: ports, network, time, flash.
 #![no_std]
 
 #[cfg(not(target_os = "none"))]
@@ -18,5 +18,6 @@ pub mod publish;
 pub mod reading;
 pub mod receiver;
 pub mod settings;
+pub mod smartmeter;
 pub mod soc;
 pub mod storage;

@@ -1,5 +1,7 @@
 //! What a user can set, with defaults and validation.
 
+use ufmt::uwrite;
+
 use crate::{p1::port::LineSettings, receiver::CrcPolicy};
 
 /// A text setting of at most `N` bytes.
@@ -63,6 +65,10 @@ pub struct Settings {
     pub mqtt_password: Text<64>,
     /// MQTT client id; empty for the device's name.
     pub client_id: Text<64>,
+    /// Password of the command protocol; empty leaves the commands open.
+    pub command_password: Text<64>,
+    /// Host name or address of the server that the command protocol is offered to; `-` for none.
+    pub stream_server: Text<64>,
 }
 
 impl Default for Settings {
@@ -84,6 +90,8 @@ impl Default for Settings {
             mqtt_user: Text::new(),
             mqtt_password: Text::new(),
             client_id: Text::new(),
+            command_password: Text::new(),
+            stream_server: text("-"),
         }
     }
 }
@@ -107,41 +115,75 @@ pub struct Key {
     pub name: &'static str,
     /// The valid range.
     pub expected: &'static str,
+    /// Its number in flash, which stays with the setting for ever, whatever its name becomes.
+    pub id: u8,
+    /// What its values are.
+    pub form: Form,
+}
+
+/// What a setting's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Characters.
+    Text,
+    /// Digits.
+    Number,
+    /// `true` or `false`.
+    Flag,
+    /// Characters that are never shown.
+    Secret,
 }
 
 const TOPIC: &str = "a topic part that starts with /, without + and #, up to 64 bytes";
 const MEASUREMENT: &str = "1 to 32 bytes of printable characters, the first no #";
-const UP_TO_64: &str = "up to 64 bytes";
+const UP_TO_64: &str = "up to 64 bytes of printable characters";
+const SERVER: &str = "a host name or address, 1 to 64 bytes, or - for none";
 const BOOLEAN: &str = "true or false";
 
 /// All settings.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 18] = [
     key(
+        1,
         "root",
+        Form::Text,
         "a topic without + and #, without $ at its start and / at its end, 1 to 64 bytes",
     ),
-    key("notify_topic", TOPIC),
-    key("influx_topic", TOPIC),
-    key("electricity_measurement", MEASUREMENT),
-    key("gas_measurement", MEASUREMENT),
-    key("interval", "seconds, 10 to 3600, or 0 for every telegram"),
-    key("timeout", "seconds, 10 to 120"),
-    key("payload_unit", BOOLEAN),
-    key("phases", "1 or 3"),
-    key("crc", "auto, required or optional"),
-    key("line", "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)"),
+    key(2, "notify_topic", Form::Text, TOPIC),
+    key(3, "influx_topic", Form::Text, TOPIC),
+    key(4, "electricity_measurement", Form::Text, MEASUREMENT),
+    key(5, "gas_measurement", Form::Text, MEASUREMENT),
     key(
-        "mqtt_server",
-        "a host name or address, 1 to 64 bytes, or - for none",
+        6,
+        "interval",
+        Form::Number,
+        "seconds, 10 to 3600, or 0 for every telegram",
     ),
-    key("mqtt_port", "a TCP port, 1 to 65535"),
-    key("mqtt_user", UP_TO_64),
-    key("mqtt_password", UP_TO_64),
-    key("client_id", UP_TO_64),
+    key(7, "timeout", Form::Number, "seconds, 10 to 120"),
+    key(8, "payload_unit", Form::Flag, BOOLEAN),
+    key(9, "phases", Form::Number, "1 or 3"),
+    key(10, "crc", Form::Text, "auto, required or optional"),
+    key(
+        11,
+        "line",
+        Form::Text,
+        "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)",
+    ),
+    key(12, "mqtt_server", Form::Text, SERVER),
+    key(13, "mqtt_port", Form::Number, "a TCP port, 1 to 65535"),
+    key(14, "mqtt_user", Form::Text, UP_TO_64),
+    key(15, "mqtt_password", Form::Secret, UP_TO_64),
+    key(16, "client_id", Form::Text, UP_TO_64),
+    key(17, "command_password", Form::Secret, UP_TO_64),
+    key(18, "stream_server", Form::Text, SERVER),
 ];
 
-const fn key(name: &'static str, expected: &'static str) -> Key {
-    Key { name, expected }
+const fn key(id: u8, name: &'static str, form: Form, expected: &'static str) -> Key {
+    Key {
+        name,
+        expected,
+        id,
+        form,
+    }
 }
 
 impl Settings {
@@ -193,21 +235,69 @@ impl Settings {
                     _ => return None,
                 }
             }
-            "mqtt_server" => {
-                let valid = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
-                self.mqtt_server = fitting(valid.then_some(value)?)?;
-            }
+            "mqtt_server" => self.mqtt_server = server(value)?,
+            "stream_server" => self.stream_server = server(value)?,
             "mqtt_port" => {
                 let port = value.parse().ok()?;
                 self.mqtt_port = (port != 0).then_some(port)?;
             }
-            "mqtt_user" => self.mqtt_user = fitting(value)?,
-            "mqtt_password" => self.mqtt_password = fitting(value)?,
-            "client_id" => self.client_id = fitting(value)?,
+            "mqtt_user" => self.mqtt_user = printable(value)?,
+            "mqtt_password" => self.mqtt_password = printable(value)?,
+            "client_id" => self.client_id = printable(value)?,
+            "command_password" => self.command_password = printable(value)?,
             _ => return None,
         }
         Some(())
     }
+
+    /// A setting as [`set`](Self::set) takes it; empty for a name that is none.
+    pub fn get(&self, name: &str) -> Text<64> {
+        let number = |number: u16| {
+            let mut text = Text::new();
+            // Five digits at most.
+            let _ = uwrite!(text, "{}", number);
+            text
+        };
+        let known = |value: &str| Text::try_from(value).unwrap_or_default();
+        match name {
+            "root" => self.root.clone(),
+            "notify_topic" => self.notify_topic.clone(),
+            "influx_topic" => self.influx_topic.clone(),
+            "electricity_measurement" => known(&self.electricity_measurement),
+            "gas_measurement" => known(&self.gas_measurement),
+            "interval" => number(self.interval),
+            "timeout" => number(self.timeout),
+            "payload_unit" => known(if self.payload_unit { "true" } else { "false" }),
+            "phases" => number(self.phases.into()),
+            "crc" => known(match self.crc {
+                CrcPolicy::Auto => "auto",
+                CrcPolicy::Required => "required",
+                CrcPolicy::Optional => "optional",
+            }),
+            "line" => known(match self.line {
+                LineMode::Auto => "auto",
+                LineMode::Dsmr4 => "dsmr4",
+                LineMode::Dsmr2 => "dsmr2",
+            }),
+            "mqtt_server" => self.mqtt_server.clone(),
+            "mqtt_port" => number(self.mqtt_port),
+            "mqtt_user" => self.mqtt_user.clone(),
+            "mqtt_password" => self.mqtt_password.clone(),
+            "client_id" => self.client_id.clone(),
+            "command_password" => self.command_password.clone(),
+            "stream_server" => self.stream_server.clone(),
+            _ => Text::new(),
+        }
+    }
+}
+
+fn server(value: &str) -> Option<Text<64>> {
+    let valid = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+    fitting(valid.then_some(value)?)
+}
+
+fn printable(value: &str) -> Option<Text<64>> {
+    fitting((!value.chars().any(char::is_control)).then_some(value)?)
 }
 
 fn root(value: &str) -> Option<Text<64>> {
@@ -267,10 +357,24 @@ mod tests {
             ("mqtt_user", "me"),
             ("mqtt_password", "se cret"),
             ("client_id", "p1"),
+            ("command_password", "open sesame"),
+            ("stream_server", "192.168.1.11"),
         ] {
             let mut settings = Settings::default();
             assert_eq!(settings.set(name, value), Ok(()), "{name}");
             assert_ne!(settings, Settings::default(), "{name} changed nothing");
+            assert_eq!(settings.get(name).as_str(), value);
+        }
+    }
+
+    #[test]
+    fn every_setting_can_be_got_and_set_again_and_has_a_number_of_its_own() {
+        let defaults = Settings::default();
+        for (index, key) in KEYS.iter().enumerate() {
+            let mut settings = defaults.clone();
+            assert_eq!(settings.set(key.name, &defaults.get(key.name)), Ok(()));
+            assert_eq!(settings, defaults, "{}", key.name);
+            assert!(KEYS[..index].iter().all(|other| other.id != key.id));
         }
     }
 
@@ -305,6 +409,9 @@ mod tests {
             ("mqtt_user", &long),
             ("mqtt_password", &long),
             ("client_id", &long),
+            ("client_id", "a\0"),
+            ("command_password", &long),
+            ("stream_server", "a b"),
         ] {
             let mut settings = Settings::default();
             let expected = KEYS.iter().find(|key| key.name == name).unwrap().expected;

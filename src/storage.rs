@@ -13,6 +13,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crc::{CRC_32_ISCSI, Crc};
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, mutex::Mutex};
 use embedded_storage_async::nor_flash::NorFlash;
 
 /// Longest value in bytes.
@@ -45,6 +46,16 @@ pub enum Key {
     Stamp(u8),
     /// Fingerprint of the last published text of a metric, by the fingerprint of its name.
     Text(u16),
+    /// A setting, by its number.
+    Setting(u8),
+    /// The factors of the command protocol.
+    Calibration,
+    /// Hour and minute of the daily restart.
+    DailyRestart,
+    /// The energy of each phase.
+    Energy,
+    /// All that a user has set is to be forgotten, and may be so in part already.
+    Reset,
 }
 
 impl Key {
@@ -57,6 +68,11 @@ impl Key {
                 let [low, high] = name.to_le_bytes();
                 [b't', low, high]
             }
+            Self::Setting(number) => [b'c', number, 0],
+            Self::Calibration => [b'k', 0, 0],
+            Self::DailyRestart => [b'd', 0, 0],
+            Self::Energy => [b'e', 0, 0],
+            Self::Reset => [b'r', 0, 0],
         }
     }
 
@@ -65,10 +81,18 @@ impl Key {
         match bytes {
             [b's', device, 0] => Some(Self::Stamp(device)),
             [b't', low, high] => Some(Self::Text(u16::from_le_bytes([low, high]))),
+            [b'c', number, 0] => Some(Self::Setting(number)),
+            [b'k', 0, 0] => Some(Self::Calibration),
+            [b'd', 0, 0] => Some(Self::DailyRestart),
+            [b'e', 0, 0] => Some(Self::Energy),
+            [b'r', 0, 0] => Some(Self::Reset),
             _ => None,
         }
     }
 }
+
+/// A store that several tasks use.
+pub type Shared<'s, F> = Mutex<CriticalSectionRawMutex, &'s mut Store<F>>;
 
 /// What [`Store::put`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -463,7 +463,8 @@ fn a_word_that_cannot_be_used_is_answered_with_what_could() {
     let (answer, status) = refusal("intervall=9").expect("QEMU");
     assert!(
         answer.starts_with("intervall=9: there is no such setting; there are root, ")
-            && answer.ends_with(", client_id, state, name, recording, stats, end"),
+            && answer
+                .ends_with(", command_password, stream_server, state, name, recording, stats, end"),
         "{answer}"
     );
     assert_eq!(status, Some(4));

@@ -23,6 +23,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Pause before a port that failed is tried again.
 const PORT_RETRY: Duration = Duration::from_secs(1);
 
+/// While nothing is asked for: how often it is seen to whether that is still so.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// Bytes fetched from the port at once.
 const CHUNK: usize = 256;
 
@@ -88,15 +91,22 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         let mut requested = None;
         loop {
             let wanted = self.is_wanted(Instant::now());
+            let asked = wanted || self.monitor.wants_every();
             // On a PC that is a call to the operating system, and this loop turns often.
-            if requested.replace(wanted) != Some(wanted) {
-                port.request(wanted);
+            if requested.replace(asked) != Some(asked) {
+                port.request(asked);
             }
             let silent = self
                 .receiver
                 .is_within_telegram()
                 .then_some(last_byte + SILENCE);
             let turn = if wanted { self.timeout() } else { self.due };
+            // Somebody may want every telegram from any moment on.
+            let turn = if asked {
+                turn
+            } else {
+                turn.min(Instant::now() + GLANCE)
+            };
             let wake = silent.map_or(turn, |silent| silent.min(turn));
             match select(port.read(&mut buffer), Timer::at(wake)).await {
                 Either::First(Ok(0)) => break,
@@ -201,6 +211,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             self.stats.fallen_totals.count();
             return self.monitor.totals_fell();
         }
+        self.monitor.believed(reading);
         if self.waits {
             self.mailbox.deliver(reading).await;
             self.asked = Instant::now();

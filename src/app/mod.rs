@@ -4,13 +4,21 @@
 //! [`meter`] reads the P1 port and proves telegrams; each reading to be published goes through the
 //! [`mailbox`] to the [`publisher`], which keeps the MQTT session. Reading never waits for the
 //! network: when the publisher is behind, the newest reading wins and [`stats`] counts the loss.
+//!
+//! Beside them the [`server`] runs a [`session`] for each client of the command protocol, as the
+//! [`caller`] does for a server and [`remote`] for the broker; they ask and
+//! change the [`Device`](crate::smartmeter::device::Device) that the meter task tells of readings.
 
 pub mod backoff;
+pub mod caller;
 pub mod mailbox;
 pub mod meter;
 pub mod monitor;
 pub mod publisher;
+pub mod remote;
 pub mod report;
+pub mod server;
+pub mod session;
 pub mod stats;
 pub mod totals;
 pub mod transport;

@@ -44,11 +44,30 @@ pub enum Failure<'a, E> {
     Settings,
 }
 
+// Derived, it would ask the same of the errors, which are only borrowed.
+impl<E> Clone for Failure<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Failure<'_, E> {}
+
 /// Gets to know of events. Every method does nothing unless implemented.
 pub trait Monitor {
     /// A telegram was accepted.
     fn accepted(&self, reading: &Reading, proof: Proof) {
         let _ = (reading, proof);
+    }
+
+    /// No register of that telegram had gone backwards: its values are believed.
+    fn believed(&self, reading: &Reading) {
+        let _ = reading;
+    }
+
+    /// Whether it wants to be told of every telegram, also of those that nothing is published of.
+    fn wants_every(&self) -> bool {
+        false
     }
 
     /// A telegram was refused.
@@ -94,6 +113,68 @@ pub trait Monitor {
     /// Something was not published.
     fn dropped(&self, what: Drop) {
         let _ = what;
+    }
+}
+
+/// Tells both, the first one first.
+impl<A: Monitor, B: Monitor> Monitor for (&A, &B) {
+    fn accepted(&self, reading: &Reading, proof: Proof) {
+        self.0.accepted(reading, proof);
+        self.1.accepted(reading, proof);
+    }
+
+    fn believed(&self, reading: &Reading) {
+        self.0.believed(reading);
+        self.1.believed(reading);
+    }
+
+    fn wants_every(&self) -> bool {
+        self.0.wants_every() || self.1.wants_every()
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        self.0.refused(refusal);
+        self.1.refused(refusal);
+    }
+
+    fn totals_fell(&self) {
+        self.0.totals_fell();
+        self.1.totals_fell();
+    }
+
+    fn no_telegram(&self, waited: Duration, received: u32, line: LineSettings, next: LineSettings) {
+        self.0.no_telegram(waited, received, line, next);
+        self.1.no_telegram(waited, received, line, next);
+    }
+
+    fn port_failed<E: Error>(&self, error: &E) {
+        self.0.port_failed(error);
+        self.1.port_failed(error);
+    }
+
+    fn connected(&self, after: Duration) {
+        self.0.connected(after);
+        self.1.connected(after);
+    }
+
+    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
+        self.0.disconnected(failure, retry);
+        self.1.disconnected(failure, retry);
+    }
+
+    fn published(&self, topic: &str, payload: &[u8], retained: bool) {
+        self.0.published(topic, payload, retained);
+        self.1.published(topic, payload, retained);
+    }
+
+    fn rejected(&self, reason: minimq::ReasonCode) {
+        self.0.rejected(reason);
+        self.1.rejected(reason);
+    }
+
+    fn dropped(&self, what: Drop) {
+        self.0.dropped(what);
+        self.1.dropped(what);
     }
 }
 

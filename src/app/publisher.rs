@@ -6,12 +6,12 @@ use core::{
 };
 
 use edge_nal::{AddrType, Dns, TcpConnect};
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, TimeoutError, Timer, with_deadline, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 use minimq::{
     Buffers, ConfigBuilder, ConfigError, ConnectEvent, Connection, Error, Io, PeerError, PubError,
-    Publication, QoS, ResourceError, Session, Will,
+    Publication, QoS, ResourceError, Session, TopicFilter, Will,
 };
 use ufmt::uwrite;
 
@@ -19,6 +19,7 @@ use super::{
     backoff::Backoff,
     mailbox::Mailbox,
     monitor::{Drop, Failure, Monitor},
+    remote::{BASE, Remote},
     stats::Stats,
     transport::{Gathered, Gathering},
 };
@@ -31,7 +32,7 @@ use crate::{
     },
     reading::{Reading, Value},
     settings::Settings,
-    storage::{Key, Store},
+    storage::{Key, Shared},
 };
 
 /// Bytes for the largest packet that a broker sends to this client.
@@ -67,7 +68,7 @@ const OFFLINE: &[u8] = b"offline";
 type Topic = heapless::String<TOPIC_MAX>;
 
 /// What the publisher task works with.
-pub struct Publisher<'s, 'a, N, F, M> {
+pub struct Publisher<'s, 'a, 'f, N, F, M, R> {
     /// The network.
     pub network: &'s N,
     /// What is to be published where.
@@ -77,11 +78,13 @@ pub struct Publisher<'s, 'a, N, F, M> {
     /// Where readings come from.
     pub mailbox: &'s Mailbox<'a>,
     /// What survives a restart.
-    pub store: &'s mut Store<F>,
+    pub store: &'s Shared<'f, F>,
     /// The counters.
     pub stats: &'s Stats,
     /// Who is told.
     pub monitor: &'s M,
+    /// Commands over MQTT; `&()` for none.
+    pub remote: &'s R,
     /// Parts the ways of devices that lost their broker at the same moment.
     pub seed: u32,
 }
@@ -186,12 +189,13 @@ impl<E> Lost<E> {
 /// A connection whose writes are gathered.
 type Link<'c, 'b, 'g, S> = Connection<'c, 'b, Gathering<'g, S>>;
 
-impl<N, F, M, E> Publisher<'_, '_, N, F, M>
+impl<N, F, M, R, E> Publisher<'_, '_, '_, N, F, M, R>
 where
     N: TcpConnect<Error = E> + Dns<Error = E>,
     E: embedded_io_async::Error,
     F: NorFlash,
     M: Monitor,
+    R: Remote,
 {
     /// Publishes every reading until the mailbox is closed and all is acknowledged. Without a
     /// broker it tries again for ever.
@@ -299,11 +303,13 @@ where
         changes.new_connection();
         let announced = self.announce(&mut link, topics, after);
         with_timeout(STEP, announced).await??;
+        with_timeout(STEP, self.subscribe(&mut link)).await??;
         let mut answered = Instant::now();
         let mut rejected = self.stats.rejected.get();
         loop {
-            match select(self.mailbox.take(), self.progress(&mut link)).await {
-                Either::First(Some(reading)) => {
+            let ready = self.remote.ready();
+            match select3(self.mailbox.take(), self.progress(&mut link), ready).await {
+                Either3::First(Some(reading)) => {
                     if link.session().is_publish_quiescent() {
                         answered = Instant::now();
                     }
@@ -311,10 +317,14 @@ where
                     with_timeout(STEP, published).await??;
                     reading.done();
                 }
-                Either::First(None) => return self.finish(link, topics, changes).await,
-                Either::Second(progress) => {
+                Either3::First(None) => return self.finish(link, topics, changes).await,
+                Either3::Second(progress) => {
                     progress?;
                     answered = Instant::now();
+                }
+                Either3::Third(()) => {
+                    let published = self.publish_remote(&mut link);
+                    with_timeout(STEP, published).await??;
                 }
             }
             // What a broker has rejected is as good as lost: it is due again.
@@ -337,15 +347,58 @@ where
         &self,
         link: &mut Link<'_, '_, '_, S>,
     ) -> Result<(), Lost<E>> {
-        match link.poll().await.map(drop) {
+        let error = match link.poll().await {
+            Ok(message) => {
+                // A command that the broker has kept would be done again and again.
+                if let Some(message) = message.filter(|message| !message.retained()) {
+                    self.remote.received(message.topic(), message.payload());
+                }
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        match error {
             // One message was refused; the connection is as good as before.
-            Err(Error::Peer(PeerError::Rejected(reason))) if link.is_connected() => {
+            Error::Peer(PeerError::Rejected(reason)) if link.is_connected() => {
                 self.stats.rejected.count();
                 self.monitor.rejected(reason);
                 Ok(())
             }
-            progress => Ok(progress?),
+            error => Err(error.into()),
         }
+    }
+
+    /// Asks for commands, if there is anybody to do them.
+    async fn subscribe<S: Io<Error = E>>(
+        &self,
+        link: &mut Link<'_, '_, '_, S>,
+    ) -> Result<(), Lost<E>> {
+        let Some(name) = self.remote.name() else {
+            return Ok(());
+        };
+        let (mut own, mut all) = (Topic::new(), Topic::new());
+        // Names are short.
+        let _ = uwrite!(UfmtString(&mut own), "{}/{}/+", BASE, name);
+        let _ = uwrite!(UfmtString(&mut all), "{}/+", BASE);
+        let filters = [TopicFilter::new(&own), TopicFilter::new(&all)];
+        link.subscribe(&filters, &[]).await?;
+        Ok(())
+    }
+
+    /// Publishes the answer to a command.
+    async fn publish_remote<S: Io<Error = E>>(
+        &self,
+        link: &mut Link<'_, '_, '_, S>,
+    ) -> Result<(), Lost<E>> {
+        let mut topic = Topic::new();
+        let name = self.remote.name().unwrap_or_default();
+        let below = self.remote.topic();
+        let _ = uwrite!(UfmtString(&mut topic), "{}/{}/{}", BASE, name, below);
+        let answer = |buffer: &mut [u8]| self.remote.write(buffer);
+        let (qos, until) = (QoS::AtMostOnce, Instant::now() + PATIENCE);
+        self.send(link, &topic, qos, false, answer, until).await?;
+        self.remote.done();
+        Ok(())
     }
 
     /// Birth and notification.
@@ -528,7 +581,8 @@ where
     }
 
     async fn recall(&mut self, changes: &mut Changes) {
-        let recalled = self.store.each(|key, value| {
+        let mut store = self.store.lock().await;
+        let recalled = store.each(|key, value| {
             let memory = match (key, value) {
                 (Key::Stamp(device), &[a, b, c, d]) => {
                     Memory::Stamp(device, u32::from_le_bytes([a, b, c, d]))
@@ -551,14 +605,13 @@ where
             return;
         }
         while let Some(memory) = changes.to_keep() {
+            let mut store = self.store.lock().await;
             let stored = match memory {
                 Memory::Stamp(device, utc) => {
                     let key = Key::Stamp(device);
-                    self.store.put(key, &utc.to_le_bytes()).await
+                    store.put(key, &utc.to_le_bytes()).await
                 }
-                Memory::Text(name, print) => {
-                    self.store.put(Key::Text(name), &print.to_le_bytes()).await
-                }
+                Memory::Text(name, print) => store.put(Key::Text(name), &print.to_le_bytes()).await,
             };
             if stored.is_err() {
                 self.stats.storage_errors.count();

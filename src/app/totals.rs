@@ -85,7 +85,7 @@ fn is_less(number: Number, last: Number) -> bool {
 }
 
 /// The meter's identity: its header and serial numbers.
-fn meter(reading: &Reading) -> u16 {
+pub fn meter(reading: &Reading) -> u16 {
     let mut crc = Running::new(Rule::Arc);
     crc.update(reading.header());
     for value in reading.values_of(|brief| brief.is_tag_of(None)) {

@@ -9,6 +9,8 @@ use embassy_time::Duration;
 pub enum Packet {
     Connect(Box<Connect>),
     Publish(Publish),
+    /// Its id and its filters.
+    Subscribe(u16, Vec<String>),
     Ping,
     Disconnect,
 }
@@ -176,6 +178,12 @@ impl Broker {
                     }
                 }
             }
+            Packet::Subscribe(id, filters) => {
+                let [high, low] = id.to_be_bytes();
+                let mut suback = vec![0x90, 3 + filters.len() as u8, high, low, 0];
+                suback.extend(filters.iter().map(|_| 0));
+                answers.push((now, Some(suback)));
+            }
             Packet::Ping => answers.push((now, Some(vec![0xD0, 0]))),
             Packet::Disconnect => answers.push((now, None)),
         }
@@ -247,6 +255,16 @@ fn parse(first: u8, body: &[u8]) -> Packet {
                 id,
             })
         }
+        0x82 => {
+            let id = body.word();
+            assert!(body.properties().0.is_empty());
+            let mut filters = Vec::new();
+            while !body.0.is_empty() {
+                filters.push(body.text());
+                assert!(body.byte() & 3 <= 1, "QoS 0 or 1");
+            }
+            Packet::Subscribe(id, filters)
+        }
         0xC0 => Packet::Ping,
         0xE0 => {
             body.bytes(body.0.len());
@@ -297,4 +315,23 @@ fn connect(body: &mut Body<'_>) -> Packet {
         user: (flags & 0x80 != 0).then(|| body.text()),
         password: (flags & 0x40 != 0).then(|| body.text()),
     }))
+}
+
+/// A message on its way to the client, QoS 0.
+pub fn message(topic: &str, payload: &str, retained: bool) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.extend((topic.len() as u16).to_be_bytes());
+    body.extend(topic.as_bytes());
+    // No properties.
+    body.push(0);
+    body.extend(payload.as_bytes());
+    let mut packet = vec![0x30 | u8::from(retained)];
+    let mut length = body.len();
+    while length >= 0x80 {
+        packet.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    packet.push(length as u8);
+    packet.extend(body);
+    packet
 }

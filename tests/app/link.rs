@@ -11,23 +11,25 @@ use std::{
 
 use edge_nal::{AddrType, Close, Dns, Readable, TcpConnect, TcpShutdown, TcpSplit};
 use embassy_futures::select::{Either, select};
-use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::{ErrorType, Read, Write};
 use metertrekker::{
     app::{
         mailbox::Mailbox,
+        monitor::{Monitor, Silent},
         publisher::{Publisher, Room},
+        remote::Remote,
         stats::Stats,
     },
     reading::Reading,
     settings::Settings,
     soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
-    storage::Store,
+    storage::{Shared, Store},
 };
 
 use super::{
-    broker::{Broker, Manners, Packet, Publish},
+    broker::{Broker, Manners, Packet, Publish, message},
     recorder::Recorder,
     telegrams::{Telegram, deliver, offer},
 };
@@ -108,6 +110,14 @@ impl Network {
     /// Changes the broker's ways at run time.
     pub fn manners(&self, change: impl FnOnce(&mut Manners)) {
         change(&mut self.state.borrow_mut().broker.manners);
+    }
+
+    /// The broker hands a message on to the client.
+    pub fn push(&self, topic: &str, payload: &str, retained: bool) {
+        let bytes = message(topic, payload, retained);
+        let answer = (Instant::now(), Some(bytes));
+        self.state.borrow_mut().answers.push_back(answer);
+        self.wake.signal(());
     }
 
     /// The broker closes the connection.
@@ -433,7 +443,33 @@ pub async fn session<N>(
 where
     N: TcpConnect<Error = io::Error> + Dns<Error = io::Error>,
 {
+    session_with(
+        network,
+        settings,
+        &Mutex::new(store),
+        &(),
+        &Silent,
+        end,
+        script,
+    )
+    .await
+}
+
+/// The same with somebody who answers commands, and is told too.
+pub async fn session_with<N>(
+    network: &N,
+    settings: &Settings,
+    store: &Shared<'_, Flash>,
+    remote: &impl Remote,
+    monitor: &impl Monitor,
+    end: End,
+    script: impl AsyncFnOnce(&Feed<'_, '_>),
+) -> Outcome
+where
+    N: TcpConnect<Error = io::Error> + Dns<Error = io::Error>,
+{
     let (stats, told) = (Stats::new(), Recorder::default());
+    let both = (&told, monitor);
     let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
     let mut room = Room::new();
     let end = {
@@ -449,7 +485,8 @@ where
             mailbox: &mailbox,
             store,
             stats: &stats,
-            monitor: &told,
+            monitor: &both,
+            remote,
             seed: 1,
         };
         let script = async {

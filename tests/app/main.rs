@@ -7,6 +7,7 @@ mod meter;
 mod port;
 mod publisher;
 mod recorder;
+mod remote;
 mod segments;
 mod simulated;
 mod telegrams;

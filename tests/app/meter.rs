@@ -47,6 +47,30 @@ fn a_request_is_released_when_a_telegram_is_proved_and_comes_again_after_the_int
 }
 
 #[test]
+fn who_wants_every_telegram_gets_it_and_publishing_stays_at_the_interval() {
+    let bench = Bench::new().curious_from(0);
+    let outcome = bench.run(async |line| streaming(line, 40).await);
+    assert_eq!(
+        outcome.requests(),
+        [(0, Done::Asserted), (40_000, Done::Released)]
+    );
+    assert_eq!(outcome.values(), [1, 16, 31]);
+}
+
+#[test]
+fn who_begins_to_want_every_telegram_need_not_wait_for_the_interval() {
+    let bench = Bench::new().set("interval", "3600").curious_from(60);
+    let outcome = bench.run(async |line| obedient(line, 2, 20).await);
+    let (on, off) = (Done::Asserted, Done::Released);
+    assert_eq!(
+        outcome.requests()[..3],
+        [(0, on), (2_000, off), (60_000, on)]
+    );
+    assert_eq!(outcome.values(), [1]);
+    assert_eq!(outcome.stats.accepted.get(), 20);
+}
+
+#[test]
 fn a_bad_telegram_does_not_end_the_request() {
     let outcome = Bench::new().run(async |line| {
         let mut bad = Telegram::new(1).bytes();

@@ -10,7 +10,7 @@ use embassy_futures::join::join3;
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
 use embassy_time::{Duration, Instant, Timer};
 use metertrekker::{
-    app::{mailbox::Mailbox, meter::Meter, stats::Stats},
+    app::{mailbox::Mailbox, meter::Meter, monitor::Monitor, stats::Stats},
     p1::port::{LineErrors, LineSettings, Port},
     reading::Reading,
     settings::Settings,
@@ -162,6 +162,7 @@ pub struct Bench {
     pub waits: bool,
     /// How long the consumer holds each reading.
     pub holds: Duration,
+    curious: Option<Instant>,
 }
 
 /// What came of it.
@@ -188,13 +189,28 @@ impl Outcome {
     }
 }
 
+struct Curious(Option<Instant>);
+
+impl Monitor for Curious {
+    fn wants_every(&self) -> bool {
+        self.0.is_some_and(|from| Instant::now() >= from)
+    }
+}
+
 impl Bench {
     pub fn new() -> Self {
         Self {
             settings: Settings::default(),
             waits: false,
             holds: Duration::from_ticks(0),
+            curious: None,
         }
+    }
+
+    /// Somebody wants every telegram from so many seconds on.
+    pub fn curious_from(mut self, seconds: u64) -> Self {
+        self.curious = Some(Instant::from_secs(seconds));
+        self
     }
 
     pub fn set(mut self, name: &str, value: &str) -> Self {
@@ -212,7 +228,9 @@ impl Bench {
                 line: &line,
                 waits: self.waits,
             };
-            let mut meter = Meter::new(&mut other, &self.settings, &mailbox, &stats, &told);
+            let curious = Curious(self.curious);
+            let both = (&told, &curious);
+            let mut meter = Meter::new(&mut other, &self.settings, &mailbox, &stats, &both);
             let script = async {
                 script(&line).await;
                 line.put(Item::End);

@@ -4,6 +4,7 @@ use embassy_futures::{
     join::join,
     select::{Either, select},
 };
+use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use metertrekker::{
     app::{
@@ -153,6 +154,7 @@ fn the_meter_is_read_on_while_the_broker_is_away() {
     let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
     let mut room = Room::new();
     let mut store = block_on(blank());
+    let store = Mutex::new(&mut store);
     block_on_virtual(async {
         let mut port = port(Kind::Esmr50);
         let mailbox = Mailbox::new(&mut one);
@@ -162,9 +164,10 @@ fn the_meter_is_read_on_while_the_broker_is_away() {
             settings: &settings,
             name: "Metertrekker-test",
             mailbox: &mailbox,
-            store: &mut store,
+            store: &store,
             stats: &stats,
             monitor: &told,
+            remote: &(),
             seed: 1,
         };
         let both = join(meter.run(&mut port), publisher.run(&mut room));

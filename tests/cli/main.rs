@@ -1,5 +1,6 @@
 //! The program as its users meet it: what it prints, what it answers to mistakes, how it ends.
 
+mod commands;
 mod decode;
 mod mistakes;
 mod running;

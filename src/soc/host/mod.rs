@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod cli;
+pub mod console;
 pub mod decode;
 pub mod executor;
 pub mod flash;

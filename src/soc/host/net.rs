@@ -1,14 +1,17 @@
 //! The PC's network behind the `edge-nal` traits.
 
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::format;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::string::{String, ToString};
 use std::thread;
 
-use edge_nal::{AddrType, Dns, TcpConnect};
+use async_io::Async;
+use edge_nal::{AddrType, Dns, TcpAccept, TcpConnect};
 use edge_nal_std::{Stack, TcpSocket};
+use rustix::net::sockopt;
 
 /// The network of the PC. Connecting has no time limit of its own beyond the operating system's:
 /// that is the caller's business.
@@ -54,6 +57,48 @@ impl Dns for Net {
             io::ErrorKind::Unsupported,
             "names of addresses are not looked up",
         ))
+    }
+}
+
+/// Lets TCP clients in.
+pub struct Listener(Async<TcpListener>);
+
+impl Listener {
+    /// Listens on `address`, on another port when that is taken.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let bound = match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                TcpListener::bind(SocketAddr::new(address.ip(), 0))
+            }
+            bound => bound,
+        };
+        Ok(Self(Async::new(bound?)?))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.get_ref().local_addr()
+    }
+}
+
+impl TcpAccept for Listener {
+    type Error = io::Error;
+    type Socket<'a> = TcpSocket;
+
+    async fn accept(&self) -> io::Result<(SocketAddr, TcpSocket)> {
+        let (socket, peer) = self.0.accept().await?;
+        socket.get_ref().set_nodelay(true)?;
+        // Of a client that has vanished nothing else is ever heard when it wants to be told little.
+        sockopt::set_socket_keepalive(&socket, true)?;
+        sockopt::set_tcp_keepidle(&socket, Duration::from_secs(60))?;
+        sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(10))?;
+        Ok((peer, TcpSocket::new(socket)))
     }
 }
 

@@ -2,50 +2,44 @@
 
 mod device;
 mod emulated;
+mod firmware;
 mod view;
 mod watch;
 
 use core::{
     fmt,
-    future::pending,
     net::{IpAddr, Ipv6Addr},
     str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 use std::{
-    boxed::Box,
+    ffi::OsString,
     format, fs, io,
     path::PathBuf,
     string::{String, ToString},
     vec::Vec,
 };
 
-use async_channel::Receiver;
-use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_sync::mutex::Mutex;
 use embassy_time::{Instant, Timer};
 
 use super::{
     broker::{self, Broker},
+    console,
     executor::block_on,
     flash::{self, FileFlash},
-    net::Net,
     p1::{self, HostPort, SimulatedPort, Source},
     simulator::{Kind, Simulator, UnknownKind},
 };
 use crate::{
-    app::{
-        mailbox::Mailbox,
-        meter::Meter,
-        publisher::{Publisher, Room},
-        stats::Stats,
-    },
+    app::stats::Stats,
     p1::port::Port,
-    reading::Reading,
     settings::{KEYS, SettingError, Settings},
     storage::{self, Store},
 };
 use device::StateDir;
+use firmware::{Clients, Firmware};
 use view::View;
 
 /// Reads telegrams and publishes them; without options, from a simulated meter to a broker of its own
@@ -72,9 +66,14 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 
-    /// Address that the broker in this process listens on
+    /// Address that the broker in this process and the command protocol listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub listen: IpAddr,
+
+    /// The serial console of the command protocol: - for standard input and output, or a path that
+    /// becomes a pty
+    #[arg(long, value_name = "PATH")]
+    pub console: Option<OsString>,
 
     /// A setting for this run, as interval=0; may be given several times (--help shows all)
     #[arg(long, value_name = "KEY=VALUE", long_help = settings_help())]
@@ -128,6 +127,14 @@ pub enum Error {
     Flash(flash::Error),
     /// The state cannot be read.
     Storage(storage::Error<flash::Error>),
+    /// The console cannot be opened.
+    Console(console::Place, io::Error),
+    /// Telegrams and commands cannot both come from standard input.
+    TwoInputs,
+    /// The image for the emulator has no command protocol.
+    NoConsole,
+    /// No port for commands can be had at this address.
+    Listen(IpAddr, io::Error),
     /// The interrupt key cannot be watched.
     Interrupt(ctrlc::Error),
     /// The input ended without one valid telegram.
@@ -187,6 +194,16 @@ impl fmt::Display for Error {
             ),
             Self::Flash(error) => error.fmt(f),
             Self::Storage(error) => error.fmt(f),
+            Self::Console(place, error) => write!(f, "{place}: no console there: {error}"),
+            Self::TwoInputs => f.write_str(
+                "standard input cannot be both the meter and the console: give --console a path",
+            ),
+            Self::NoConsole => f.write_str(
+                "the image for QEMU has no command protocol yet: leave --console out",
+            ),
+            Self::Listen(address, error) => {
+                write!(f, "{address}: commands cannot be listened for: {error}")
+            }
             Self::Interrupt(error) => write!(f, "Ctrl-C cannot be watched: {error}"),
             Self::NothingValid(source) => write!(
                 f,
@@ -229,10 +246,17 @@ const LAST_DELIVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`Error`], whose text is for the user.
 pub fn run(options: &Options) -> Result<(), Error> {
-    let mut settings = settings(options)?;
+    let mut flags = Flags::new(options)?;
     let source = Source::parse(&options.p1).map_err(Error::P1)?;
     if options.once && !source.ends() {
         return Err(Error::Endless(source));
+    }
+    let console = options.console.clone().map(console::Place::from);
+    if console == Some(console::Place::Standard) && options.p1 == "-" {
+        return Err(Error::TwoInputs);
+    }
+    if console.is_some() && options.board == Board::Qemu {
+        return Err(Error::NoConsole);
     }
     match source {
         Source::Simulator(ref kind) => {
@@ -243,47 +267,68 @@ pub fn run(options: &Options) -> Result<(), Error> {
             let seed = 1;
             let start = super::time::utc_now_seconds() as i64;
             let meter = Simulator::new(kind, seed, start);
-            let given = |set: &String| set.starts_with("interval=");
             // Whoever looks at a simulated meter wants to see it move.
-            if !options.set.iter().any(given) {
-                settings.interval = 0;
-            }
+            flags.lively = true;
             let about = format!("simulated, {} ({})", kind.about(), source);
-            with_port(options, settings, SimulatedPort::new(meter), &about)
+            with_port(options, &flags, SimulatedPort::new(meter), &about)
         }
         Source::Input(ref input) => {
             let mut port = HostPort::open(input.clone()).map_err(Error::P1)?;
             if options.once {
                 port = port.as_recording();
             }
-            with_port(options, settings, port, &source.to_string())
+            with_port(options, &flags, port, &source.to_string())
         }
     }
 }
 
-fn settings(options: &Options) -> Result<Settings, Error> {
-    let mut settings = Settings::default();
-    for text in &options.set {
-        let Some((name, value)) = text.split_once('=') else {
-            return Err(Error::NotASetting(text.clone()));
-        };
-        settings.set(name, value).map_err(|error| match error {
-            SettingError::UnknownKey => Error::UnknownSetting(name.into()),
-            SettingError::BadValue { expected } => Error::BadSetting(text.clone(), expected),
-        })?;
+/// The settings of the command line, which win over those in flash and leave them alone.
+#[derive(Debug, Default)]
+struct Flags {
+    settings: Vec<(String, String)>,
+    /// Every telegram is published, unless an interval was chosen.
+    lively: bool,
+}
+
+impl Flags {
+    fn new(options: &Options) -> Result<Self, Error> {
+        let mut flags = Self::default();
+        // To see that they are valid.
+        let mut settings = Settings::default();
+        for text in &options.set {
+            let Some((name, value)) = text.split_once('=') else {
+                return Err(Error::NotASetting(text.clone()));
+            };
+            settings.set(name, value).map_err(|error| match error {
+                SettingError::UnknownKey => Error::UnknownSetting(name.into()),
+                SettingError::BadValue { expected } => Error::BadSetting(text.clone(), expected),
+            })?;
+            flags.settings.push((name.into(), value.into()));
+        }
+        if let Some(broker) = &options.broker {
+            let wrong = |_| Error::Broker(broker.clone());
+            let parts = host_and_port(broker);
+            let (host, port) = parts.ok_or_else(|| wrong(SettingError::UnknownKey))?;
+            settings.set("mqtt_server", host).map_err(wrong)?;
+            flags.settings.push(("mqtt_server".into(), host.into()));
+            if let Some(port) = port {
+                settings.set("mqtt_port", port).map_err(wrong)?;
+                flags.settings.push(("mqtt_port".into(), port.into()));
+            }
+        }
+        Ok(flags)
     }
-    if let Some(broker) = &options.broker {
-        let wrong = |_| Error::Broker(broker.clone());
-        let (host, port) = host_and_port(broker).ok_or_else(|| wrong(SettingError::UnknownKey))?;
-        settings.set("mqtt_server", host).map_err(wrong)?;
-        if let Some(port) = port {
-            settings.set("mqtt_port", port).map_err(wrong)?;
+
+    fn apply(&self, settings: &mut Settings) {
+        let given = self.settings.iter().any(|(name, _)| name == "interval");
+        if self.lively && !given && settings.interval == Settings::default().interval {
+            settings.interval = 0;
+        }
+        for (name, value) in &self.settings {
+            // They were found to be valid.
+            let _ = settings.set(name, value);
         }
     }
-    if settings.mqtt_user.is_empty() && !settings.mqtt_password.is_empty() {
-        return Err(Error::PasswordAlone);
-    }
-    Ok(settings)
 }
 
 /// `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address.
@@ -306,12 +351,15 @@ fn host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
 
 fn with_port(
     options: &Options,
-    mut settings: Settings,
+    flags: &Flags,
     mut port: impl Port,
     about: &str,
 ) -> Result<(), Error> {
     let state = StateDir::open(options.state.as_deref())?;
     let flash = FileFlash::open(state.flash(), device::SECTORS).map_err(Error::Flash)?;
+    let range = 0..(device::SECTORS * flash::SECTOR) as u32;
+    let mut store = block_on(Store::open(flash, range)).map_err(Error::Storage)?;
+    let store = Mutex::new(&mut store);
     let (interrupt, interrupted) = async_channel::bounded::<()>(1);
     let asked = AtomicBool::new(false);
     let temporary = state.temporary();
@@ -327,6 +375,15 @@ fn with_port(
         let _ = interrupt.try_send(());
     };
     ctrlc::set_handler(handler).map_err(Error::Interrupt)?;
+    // The image for QEMU does not read them yet.
+    let mut settings = match options.board {
+        Board::Host => block_on(firmware::stored(&state, &store)),
+        Board::Qemu => Settings::default(),
+    };
+    flags.apply(&mut settings);
+    if settings.mqtt_user.is_empty() && !settings.mqtt_password.is_empty() {
+        return Err(Error::PasswordAlone);
+    }
     let view = View::new(options.once);
     view.line(std::format_args!("meter    {about}"));
     let broker = match settings.mqtt_server.as_str() {
@@ -345,25 +402,32 @@ fn with_port(
         view.line(std::format_args!(
             "         mosquitto_sub -p {port} -t '#' -v"
         ));
-        // These fit by construction.
-        let _ = settings.set("mqtt_server", "127.0.0.1");
-        settings.mqtt_port = broker.v5_port;
     }
-    view.line(std::format_args!("state    {state}"));
     let stats = Stats::new();
     let result = match options.board {
         Board::Host => {
-            let host = Host {
-                settings: &settings,
+            let mut clients = Clients::open(options, &view)?;
+            view.line(std::format_args!("state    {state}"));
+            let firmware = Firmware {
                 state: &state,
+                store: &store,
+                flags,
+                broker: broker.as_ref().map(|broker| broker.v5_port),
                 once: options.once,
                 view: &view,
                 stats: &stats,
+                interrupted,
             };
-            block_on(host.run(flash, &mut port, interrupted))
+            block_on(firmware.run(&mut port, &mut clients))
         }
         Board::Qemu => {
-            // `flash` stays locked.
+            view.line(std::format_args!("state    {state}"));
+            if let Some(broker) = &broker {
+                // These fit by construction.
+                let _ = settings.set("mqtt_server", "127.0.0.1");
+                settings.mqtt_port = broker.v5_port;
+            }
+            // The flash stays locked.
             let board = emulated::Board {
                 settings: &settings,
                 set: &options.set,
@@ -391,68 +455,6 @@ fn with_port(
             Err(Error::Incomplete(stats.dropped()))
         }
         Ok(()) => Ok(()),
-    }
-}
-
-/// The firmware on this machine.
-struct Host<'a> {
-    settings: &'a Settings,
-    state: &'a StateDir,
-    once: bool,
-    view: &'a View,
-    stats: &'a Stats,
-}
-
-impl Host<'_> {
-    /// Reads and publishes until `interrupted`, or with `once` until the input's end.
-    async fn run(
-        &self,
-        flash: FileFlash,
-        port: &mut impl Port,
-        interrupted: Receiver<()>,
-    ) -> Result<(), Error> {
-        let Self {
-            settings,
-            state,
-            once,
-            view,
-            stats,
-        } = *self;
-        let range = 0..(device::SECTORS * flash::SECTOR) as u32;
-        let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
-        let mailbox = Mailbox::new(&mut one);
-        let mut room = Room::new();
-        let mut store = Store::open(flash, range).await.map_err(Error::Storage)?;
-        let mut meter = Meter::new(&mut other, settings, &mailbox, stats, view);
-        let mut publisher = Publisher {
-            network: &Net,
-            settings,
-            name: state.device_name(),
-            mailbox: &mailbox,
-            store: &mut store,
-            stats,
-            monitor: view,
-            seed: state.seed(),
-        };
-        let reading = async {
-            let stopped = select(meter.run(port), interrupted.recv()).await;
-            mailbox.close();
-            view.stopping(matches!(stopped, Either::Second(_)));
-            // It is the publisher that ends a run: with all acknowledged, or in vain, and then
-            // readings may still wait for it.
-            pending().await
-        };
-        let publishing = async {
-            let published = publisher.run(&mut room);
-            match select(published, given_up(view, once)).await {
-                Either::First(result) => result.map_err(Error::Mqtt),
-                Either::Second(error) => Err(error),
-            }
-        };
-        match select3(publishing, reading, view.refresh(stats)).await {
-            Either3::First(result) => result,
-            Either3::Second(never) | Either3::Third(never) => match never {},
-        }
     }
 }
 

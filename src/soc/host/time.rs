@@ -153,12 +153,18 @@ pub fn advance(by: Duration) {
 /// time.
 #[must_use]
 pub fn utc_now_seconds() -> u64 {
+    utc_now_milliseconds() / 1000
+}
+
+/// The same in milliseconds.
+#[must_use]
+pub fn utc_now_milliseconds() -> u64 {
     let clock = Clock::current();
     if clock.is_virtual() {
-        return VIRTUAL_EPOCH + Instant::from_ticks(clock.now()).as_secs();
+        return VIRTUAL_EPOCH * 1000 + Instant::from_ticks(clock.now()).as_millis();
     }
     // A PC whose clock is before 1970 has no idea of the date.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+        .map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
 }

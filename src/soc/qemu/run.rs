@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use embassy_executor::{SpawnError, Spawner};
 use embassy_futures::join::join3;
 use embassy_net::{Config, Runner, Stack, StackResources};
+use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer};
 use static_cell::{ConstStaticCell, StaticCell};
 use ufmt::uwriteln;
@@ -172,14 +173,16 @@ async fn publish(common: &'static Common, network: Network, flash: FileFlash, se
         Ok(store) => store,
         Err(_) => stop("the file of the state cannot be read"),
     };
+    let store = Mutex::new(&mut store);
     let mut publisher = Publisher {
         network: &network,
         settings: &common.settings,
         name: &common.name,
         mailbox: &common.mailbox,
-        store: &mut store,
+        store: &store,
         stats: &common.stats,
         monitor: &common.report,
+        remote: &(),
         seed,
     };
     if publisher.run(ROOM.take()).await.is_err() {

@@ -107,6 +107,12 @@ impl View {
         }
     }
 
+    /// A client has started the device over.
+    pub fn restarted(&self) {
+        self.connected.set(false);
+        self.line(format_args!("started over"));
+    }
+
     /// The broker has a session with us.
     pub fn is_connected(&self) -> bool {
         self.connected.get()

@@ -1,0 +1,115 @@
+//! The command protocol over TCP: a few clients at a time, and a word for the next.
+
+use core::{cell::Cell, convert::Infallible, net::SocketAddr};
+
+use edge_nal::{Close, TcpAccept, TcpShutdown, TcpSplit};
+use embassy_futures::{
+    join::join_array,
+    select::{Either, select},
+};
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, channel::Channel};
+use embassy_time::{Duration, Timer, with_timeout};
+use embedded_io_async::Write;
+use embedded_storage_async::nor_flash::NorFlash;
+
+use super::session::{Room, attend};
+use crate::smartmeter::device::Device;
+
+/// The port that the protocol is spoken on.
+pub const PORT: u16 = 54321;
+
+/// Clients at a time.
+pub const SESSIONS: usize = 3;
+
+/// The word for one more.
+const FULL: &[u8] = b"Info:{\"error\":true,\"msg\":\"There are three clients already\"}\r\n";
+
+/// How long it may take, so that nobody waits for the next client to be let in.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Pause after a client could not be let in.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Serves the clients of `acceptor` for ever.
+pub async fn run<F, A>(
+    device: &Device<'_, '_, F>,
+    acceptor: &A,
+    rooms: &mut [Room; SESSIONS],
+) -> Infallible
+where
+    F: NorFlash,
+    A: TcpAccept,
+{
+    let doors: [Door<_>; SESSIONS] = core::array::from_fn(|_| Door::new());
+    let mut number = 0;
+    let sessions = rooms.each_mut().map(|room| {
+        let door = doors.get(number);
+        number += 1;
+        session(device, door, room)
+    });
+    match select(listen(device, acceptor, &doors), join_array(sessions)).await {
+        Either::First(never) => never,
+        Either::Second([never, ..]) => never,
+    }
+}
+
+/// Where a session gets its next client from.
+struct Door<S> {
+    client: Channel<NoopRawMutex, (SocketAddr, S), 1>,
+    taken: Cell<bool>,
+}
+
+impl<S> Door<S> {
+    fn new() -> Self {
+        Self {
+            client: Channel::new(),
+            taken: Cell::new(false),
+        }
+    }
+}
+
+async fn listen<'a, F: NorFlash, A: TcpAccept>(
+    device: &Device<'_, '_, F>,
+    acceptor: &'a A,
+    doors: &[Door<A::Socket<'a>>],
+) -> Infallible {
+    loop {
+        let Ok((peer, mut socket)) = acceptor.accept().await else {
+            Timer::after(RETRY).await;
+            continue;
+        };
+        let free = doors.iter().find(|door| !door.taken.get());
+        let Some(door) = free else {
+            device.turned_away();
+            // It gets the word, or it does not.
+            let _ = with_timeout(GLANCE, async {
+                socket.write_all(FULL).await?;
+                socket.close(Close::Write).await
+            })
+            .await;
+            continue;
+        };
+        door.taken.set(true);
+        // The session that waits behind the door took the last one out.
+        let _ = door.client.try_send((peer, socket));
+    }
+}
+
+async fn session<S, F>(
+    device: &Device<'_, '_, F>,
+    door: Option<&Door<S>>,
+    room: &mut Room,
+) -> Infallible
+where
+    S: TcpSplit + TcpShutdown,
+    F: NorFlash,
+{
+    let Some(door) = door else {
+        return core::future::pending().await;
+    };
+    loop {
+        let (peer, socket) = door.client.receive().await;
+        attend(device, peer, socket, room).await;
+        door.taken.set(false);
+    }
+}

@@ -1,0 +1,248 @@
+//! What is written to a client: lines that begin with `Info:`, most of them one JSON object.
+
+use ufmt::{uDisplay, uWrite, uwrite};
+
+use super::fixed::Short;
+
+/// Bytes of the longest answer with its line end: all settings, each at its longest and escaped.
+pub const MAX: usize = 1536;
+
+const END: &str = "\r\n";
+
+/// Lines being written. RAM: 1.5 kB.
+///
+/// Nothing is returned when one does not fit: [`MAX`] has room for each, which a test checks, and
+/// [`bytes`](Self::bytes) is empty otherwise.
+#[derive(Debug, Default)]
+pub struct Answer {
+    text: heapless::String<MAX>,
+    overflow: bool,
+    first: bool,
+}
+
+impl Answer {
+    /// Empty.
+    pub const fn new() -> Self {
+        Self {
+            text: heapless::String::new(),
+            overflow: false,
+            first: true,
+        }
+    }
+
+    /// Forgets all that was written.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.overflow = false;
+    }
+
+    /// All that was written.
+    pub fn bytes(&self) -> &[u8] {
+        if self.overflow {
+            return &[];
+        }
+        self.text.as_bytes()
+    }
+
+    /// The JSON alone, without `Info:` and line end, as MQTT has it.
+    pub fn json(&self) -> &[u8] {
+        let bytes = self.bytes();
+        let bytes = bytes.strip_prefix(b"Info:").unwrap_or(bytes);
+        bytes.strip_suffix(END.as_bytes()).unwrap_or(bytes)
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.overflow |= self.text.push_str(text).is_err();
+    }
+
+    fn print(&mut self, value: impl uDisplay) {
+        // Its only error is told by `overflow`.
+        let _ = uwrite!(self, "{}", value);
+    }
+
+    /// Writes one line of text.
+    pub fn line(&mut self, write: impl FnOnce(&mut Self)) {
+        self.raw("Info:");
+        write(self);
+        self.raw(END);
+    }
+
+    /// Writes one object.
+    pub fn object(&mut self, write: impl FnOnce(&mut Self)) {
+        self.line(|answer| answer.braces(write));
+    }
+
+    fn braces(&mut self, write: impl FnOnce(&mut Self)) {
+        self.raw("{");
+        self.first = true;
+        write(self);
+        self.first = false;
+        self.raw("}");
+    }
+
+    fn key(&mut self, key: &str) {
+        if !core::mem::take(&mut self.first) {
+            self.raw(",");
+        }
+        self.text(key);
+        self.raw(":");
+    }
+
+    fn text(&mut self, text: &str) {
+        self.raw("\"");
+        let _ = Escaped(self).write_str(text);
+        self.raw("\"");
+    }
+
+    /// The two keys that nearly every answer begins with.
+    pub fn head(&mut self, error: bool, command: &str) {
+        self.flag("error", error);
+        self.string("cmd", command);
+    }
+
+    /// A string.
+    pub fn string(&mut self, key: &str, value: &str) {
+        self.key(key);
+        self.text(value);
+    }
+
+    /// A string that is put together.
+    pub fn composed(&mut self, key: &str, write: impl FnOnce(&mut Escaped<'_>)) {
+        self.key(key);
+        self.raw("\"");
+        write(&mut Escaped(self));
+        self.raw("\"");
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, key: &str, value: bool) {
+        self.key(key);
+        self.raw(if value { "true" } else { "false" });
+    }
+
+    /// A number.
+    pub fn number(&mut self, key: &str, value: impl uDisplay) {
+        self.key(key);
+        self.print(value);
+    }
+
+    /// Numbers of the three phases or of the six factors; one that is not known is `null`.
+    pub fn numbers(
+        &mut self,
+        key: &str,
+        decimals: u8,
+        values: impl IntoIterator<Item = Option<i64>>,
+    ) {
+        self.key(key);
+        let mut separator = "[";
+        for value in values {
+            self.raw(separator);
+            separator = ",";
+            match value {
+                Some(value) => self.print(Short { value, decimals }),
+                None => self.raw("null"),
+            }
+        }
+        self.raw("]");
+    }
+
+    /// An object in the object.
+    pub fn nested(&mut self, key: &str, write: impl FnOnce(&mut Self)) {
+        self.key(key);
+        self.braces(write);
+    }
+}
+
+impl uWrite for Answer {
+    type Error = core::convert::Infallible;
+
+    fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
+        self.raw(text);
+        Ok(())
+    }
+}
+
+/// Writes into a JSON string.
+pub struct Escaped<'a>(&'a mut Answer);
+
+impl uWrite for Escaped<'_> {
+    type Error = core::convert::Infallible;
+
+    fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
+        let mut plain = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            if !matches!(byte, b'"' | b'\\' | 0..b' ') {
+                continue;
+            }
+            self.0.raw(text.get(plain..at).unwrap_or_default());
+            plain = at + 1;
+            match byte {
+                b'"' => self.0.raw("\\\""),
+                b'\\' => self.0.raw("\\\\"),
+                control => {
+                    const HEX: [&str; 16] = [
+                        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e",
+                        "f",
+                    ];
+                    self.0.raw(if control < 16 { "\\u000" } else { "\\u001" });
+                    self.0.raw(HEX[usize::from(control % 16)]);
+                }
+            }
+        }
+        self.0.raw(text.get(plain..).unwrap_or_default());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Answer)) -> String {
+        let mut answer = Answer::new();
+        write(&mut answer);
+        String::from_utf8(answer.bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_object_keeps_its_keys_order() {
+        let line = written(|answer| {
+            answer.object(|answer| {
+                answer.head(false, "x");
+                answer.numbers("a", 3, [Some(228_400), None, Some(-5)]);
+                answer.nested("o", |answer| answer.string("k", "v"));
+                answer.nested("empty", |_| {});
+                answer.number("n", 7u32);
+            });
+        });
+        let expected = r#"Info:{"error":false,"cmd":"x","a":[228.4,null,-0.005],"o":{"k":"v"},"empty":{},"n":7}"#;
+        assert_eq!(line, String::from(expected) + "\r\n");
+    }
+
+    #[test]
+    fn strings_are_escaped() {
+        let nasty = "a\"b\\c\nd\u{1f}é\u{7f}";
+        let line = written(|answer| {
+            answer.object(|answer| {
+                answer.string(nasty, nasty);
+                answer.composed("c", |text| {
+                    let _ = uwrite!(text, "<{}>", nasty);
+                });
+            });
+        });
+        let json: serde_json::Value = serde_json::from_str(&line["Info:".len()..]).unwrap();
+        assert_eq!(json[nasty], nasty);
+        assert_eq!(json["c"], std::format!("<{nasty}>"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_sent_in_part() {
+        let long = "x".repeat(MAX);
+        assert_eq!(
+            written(|answer| answer.object(|answer| answer.string("k", &long))),
+            ""
+        );
+    }
+}

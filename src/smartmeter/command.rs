@@ -1,0 +1,460 @@
+//! A request's meaning: one command with valid arguments, or the reason why not.
+
+use ufmt::uwrite;
+
+use super::{
+    answer::Escaped,
+    fixed::Rounded,
+    log::Level,
+    request::{Place, Request, Value},
+    values::{Calibration, FACTOR_DECIMALS, Missing, ONE, Phases},
+};
+use crate::{
+    p1::timestamp::Utc,
+    settings::{SettingError, Settings, Text},
+};
+
+/// What the protocol calls a factor's valid range, without its sign.
+const FACTORS: core::ops::RangeInclusive<u32> = ONE as u32 / 2..=2 * ONE as u32;
+
+/// mWh in one Wh, and their decimals.
+const ENERGY_DECIMALS: u8 = 3;
+
+/// What a client can ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Who this is.
+    Info,
+    /// Active, reactive and apparent power.
+    GetPower,
+    /// Voltages.
+    GetVoltage,
+    /// Currents.
+    GetCurrent,
+    /// Energy since the last reset.
+    GetEnergy,
+    /// The mains frequency.
+    GetPeriod,
+    /// Angles between voltage and current.
+    GetPhaseAngle,
+    /// New factors.
+    Calibration(Calibration),
+    /// Starts over.
+    Restart,
+    /// Starts over every day at this hour and minute, or never.
+    DailyRestart(Option<(u8, u8)>),
+    /// Forgets all settings.
+    FactoryReset,
+    /// Forgets all settings but the name.
+    BasicReset,
+    /// Counts energy from `energy` (mWh) on, as if since `since`.
+    ResetEnergy {
+        /// What each phase starts with.
+        energy: Option<Phases>,
+        /// The start; now when `None`.
+        since: Option<Utc>,
+    },
+    /// Ends the sampling.
+    Stop,
+    /// What this client wants to be told.
+    Log(Level),
+    /// Another broker, and settings with it.
+    MqttServer(Text<64>),
+    /// Another server to be offered the protocol.
+    StreamServer(Text<64>),
+    /// Shows the settings, or changes those that are in the payload.
+    Settings {
+        /// There is a payload.
+        changes: bool,
+    },
+    /// Opens the commands for this client.
+    Unlock(Text<64>),
+}
+
+/// A command's name, its arguments as a client writes them, and what it is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The name.
+    pub name: &'static str,
+    /// The arguments, as they stand behind the name in the object.
+    pub arguments: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+}
+
+/// All commands, in the order of the manual; those at the end are this firmware's own.
+pub const COMMANDS: [Entry; 19] = [
+    entry(
+        "info",
+        "",
+        "who this is; also sent to each new client over TCP",
+    ),
+    entry(
+        "getPower",
+        "",
+        "active, reactive and apparent power of each phase",
+    ),
+    entry("getVoltage", "", "voltage of each phase"),
+    entry("getCurrent", "", "current of each phase"),
+    entry(
+        "getEnergy",
+        "",
+        "energy that each phase has taken since the last reset",
+    ),
+    entry("getPeriod", "", "mains frequency"),
+    entry(
+        "getPhaseAngle",
+        "",
+        "angle between voltage and current of each phase",
+    ),
+    entry(
+        "calibration",
+        r#","cal":[1,1,1,1,1,1]"#,
+        "factors for V and I of L1, L2, L3, for these answers only",
+    ),
+    entry("restart", "", "starts over; there is no answer"),
+    entry(
+        "dailyRestart",
+        r#","hour":3,"minute":5"#,
+        "starts over every day; hour -1 ends that",
+    ),
+    entry(
+        "factoryReset",
+        "",
+        "forgets all settings and starts over; there is no answer",
+    ),
+    entry("basicReset", "", "the same, and keeps the name"),
+    entry(
+        "resetEnergy",
+        r#","energy":[0,0,0],"ts":1614697441"#,
+        "counts energy from now on; both arguments may be left out",
+    ),
+    entry(
+        "stop",
+        "",
+        "ends the sampling; an error while there is none",
+    ),
+    entry(
+        "log",
+        r#","level":"warning""#,
+        "what this client wants to be told: all, debug, info, warning, error",
+    ),
+    entry(
+        "mqttServer",
+        r#","payload":{"server":"192.168.1.10","user":"me","pwd":"secret","port":1883}"#,
+        "the MQTT 5 broker, - for none; what is left out stays",
+    ),
+    entry(
+        "streamServer",
+        r#","payload":{"server":"192.168.1.11"}"#,
+        "a server that is offered this protocol on its port 54322, - for none",
+    ),
+    entry(
+        "settings",
+        r#","payload":{"interval":10,"root":"home/meter"}"#,
+        "changes settings, all or none; without payload it shows them",
+    ),
+    entry(
+        "unlock",
+        r#","payload":{"pwd":"secret"}"#,
+        "opens the commands for this client when command_password is set",
+    ),
+];
+
+const fn entry(name: &'static str, arguments: &'static str, about: &'static str) -> Entry {
+    Entry {
+        name,
+        arguments,
+        about,
+    }
+}
+
+/// Why a command is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such command.
+    Unknown,
+    /// An argument is missing or not valid, in the protocol's own words.
+    Argument(&'static str),
+    /// There is no such level.
+    Level(Text<32>),
+    /// A factor, by its place from 0, is out of range.
+    Factor(usize, i64),
+    /// A setting that does not exist.
+    UnknownSetting(Text<32>),
+    /// A setting whose value is not valid, and what is.
+    Setting(Text<32>, &'static str),
+    /// The commands are locked for this client.
+    Locked,
+    /// A wrong password.
+    Password,
+    /// The last telegram does not say it.
+    Missing(Missing),
+    /// It could not be stored, and nothing has changed.
+    Storage,
+    /// There is nothing to stop, which needs no words.
+    Idle,
+}
+
+impl Refusal {
+    /// The sentence for the answer; nothing for [`Refusal::Idle`].
+    pub fn write(&self, text: &mut Escaped<'_>) {
+        let phase = |phase: usize| phase as u32 + 1;
+        // The writer does not fail.
+        let Ok(()) = match self {
+            Self::Unknown => uwrite!(text, "unknown command"),
+            Self::Argument(words) => uwrite!(text, "{}", *words),
+            Self::Level(name) => uwrite!(text, "Unknown log level: {}", name.as_str()),
+            Self::Factor(index, value) => {
+                let value = Rounded {
+                    value: *value,
+                    decimals: FACTOR_DECIMALS,
+                    places: 2,
+                };
+                let index = *index as u32;
+                uwrite!(
+                    text,
+                    "Calibration parameter {}: {} not allowed [0.5-2.0]",
+                    index,
+                    value
+                )
+            }
+            Self::UnknownSetting(name) => uwrite!(
+                text,
+                "There is no setting {}; without payload this command shows them all",
+                name.as_str()
+            ),
+            Self::Setting(name, expected) => {
+                uwrite!(text, "{}: give {}", name.as_str(), *expected)
+            }
+            Self::Locked => uwrite!(
+                text,
+                "Locked, open with {{\"cmd\":\"unlock\",\"payload\":{{\"pwd\":<password>}}}}"
+            ),
+            Self::Password => uwrite!(text, "Wrong password"),
+            Self::Missing(Missing::Telegram) => {
+                uwrite!(text, "No telegram has come from the meter yet")
+            }
+            Self::Missing(Missing::Stale(seconds)) => {
+                uwrite!(
+                    text,
+                    "No telegram has come from the meter for {} s",
+                    *seconds
+                )
+            }
+            Self::Missing(Missing::Quantity(name)) => {
+                uwrite!(text, "This meter sends no {}", *name)
+            }
+            Self::Missing(Missing::Phase(name, index)) => {
+                uwrite!(
+                    text,
+                    "The last telegram has no {} of L{}",
+                    *name,
+                    phase(*index)
+                )
+            }
+            Self::Storage => uwrite!(text, "It cannot be stored, and nothing has changed"),
+            Self::Idle => Ok(()),
+        };
+    }
+}
+
+impl From<Missing> for Refusal {
+    fn from(missing: Missing) -> Self {
+        Self::Missing(missing)
+    }
+}
+
+impl Command {
+    /// The command of a request.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the arguments of `settings` and `mqttServer` that are settings are looked at by
+    /// [`apply`] only.
+    pub fn parse(request: &Request<'_>) -> Result<Self, Refusal> {
+        Ok(match request.command.as_str() {
+            "info" => Self::Info,
+            "getPower" => Self::GetPower,
+            "getVoltage" => Self::GetVoltage,
+            "getCurrent" => Self::GetCurrent,
+            "getEnergy" => Self::GetEnergy,
+            "getPeriod" => Self::GetPeriod,
+            "getPhaseAngle" => Self::GetPhaseAngle,
+            "calibration" => Self::Calibration(calibration(request)?),
+            "restart" => Self::Restart,
+            "dailyRestart" => Self::DailyRestart(daily_restart(request)?),
+            "factoryReset" => Self::FactoryReset,
+            "basicReset" => Self::BasicReset,
+            "resetEnergy" => reset_energy(request)?,
+            "stop" => Self::Stop,
+            "log" => Self::Log(level(request)?),
+            "mqttServer" => Self::MqttServer(server(
+                request,
+                "MQTTServer address required in payload with key server",
+                "MQTTServer address too long, only string of size 65 allowed",
+            )?),
+            "streamServer" => Self::StreamServer(server(
+                request,
+                "StreamServer address required in payload with key server",
+                "StreamServer address too long, only string of size 65 allowed",
+            )?),
+            "settings" => settings(request)?,
+            "unlock" => Self::Unlock(password(request)?),
+            _ => return Err(Refusal::Unknown),
+        })
+    }
+
+    /// Whether a client that has not opened the commands may use it.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Info | Self::Log(_) | Self::Unlock(_))
+    }
+}
+
+fn calibration(request: &Request<'_>) -> Result<Calibration, Refusal> {
+    const TOO_FEW: Refusal = Refusal::Argument("Need at least 6 cal constants");
+    let numbers = request.numbers::<6>(Place::Flat, "cal", FACTOR_DECIMALS);
+    let (numbers, count) = numbers.ok_or(Refusal::Argument("Missing cal constants"))?;
+    let mut calibration = [0; 6];
+    if count < calibration.len() {
+        return Err(TOO_FEW);
+    }
+    for (index, (place, number)) in calibration.iter_mut().zip(numbers).enumerate() {
+        let number = number.ok_or(TOO_FEW)?;
+        let factor = i32::try_from(number).ok();
+        let valid = factor.filter(|factor| FACTORS.contains(&factor.unsigned_abs()));
+        *place = valid.ok_or(Refusal::Factor(index, number))?;
+    }
+    Ok(calibration)
+}
+
+fn daily_restart(request: &Request<'_>) -> Result<Option<(u8, u8)>, Refusal> {
+    const MISSING: Refusal = Refusal::Argument("Missing hour/minute");
+    let number = |key| request.number(Place::Flat, key, 0).ok_or(MISSING);
+    let (hour, minute) = (number("hour")?, number("minute")?);
+    let hour = match hour {
+        -1 => None,
+        0..=23 => Some(hour as u8),
+        _ => {
+            return Err(Refusal::Argument(
+                "Hour must be in 24h format, -1 to disable",
+            ));
+        }
+    };
+    let minute = match minute {
+        -1 => None,
+        0..=59 => Some(minute as u8),
+        _ => return Err(Refusal::Argument("Minute must be -1<min<60, -1 to disable")),
+    };
+    Ok(hour.zip(minute))
+}
+
+fn reset_energy(request: &Request<'_>) -> Result<Command, Refusal> {
+    if request.has(Place::Flat, "payload") {
+        // What stands there would be lost, and the count with it.
+        return Err(Refusal::Argument(
+            "energy and ts stand beside cmd, without payload",
+        ));
+    }
+    let mut energy = None;
+    if request.has(Place::Flat, "energy") {
+        let numbers = request.numbers::<3>(Place::Flat, "energy", ENERGY_DECIMALS);
+        energy = match numbers {
+            Some(([Some(l1), Some(l2), Some(l3)], 3)) => Some([l1, l2, l3]),
+            _ => return Err(Refusal::Argument("Need 3 energy values")),
+        };
+    }
+    let mut since = None;
+    if request.has(Place::Flat, "ts") {
+        let ts = request.number(Place::Flat, "ts", 0);
+        let ts = ts.and_then(|ts| Utc::try_from(ts).ok());
+        since = Some(ts.ok_or(Refusal::Argument("ts: give seconds since 1970"))?);
+    }
+    Ok(Command::ResetEnergy { energy, since })
+}
+
+fn settings(request: &Request<'_>) -> Result<Command, Refusal> {
+    let changes = request.has(Place::Flat, "payload");
+    if changes && !request.has_payload() {
+        return Err(Refusal::Argument("payload: give an object with settings"));
+    }
+    Ok(Command::Settings { changes })
+}
+
+fn level(request: &Request<'_>) -> Result<Level, Refusal> {
+    let name = request.text::<32>(Place::Flat, "level");
+    let name = name.map_err(|_| Refusal::Argument("Unknown log level"))?;
+    let name = name.ok_or(Refusal::Argument(
+        "Not a valid Log level cmd, level missing",
+    ))?;
+    Level::parse(&name).ok_or(Refusal::Level(name))
+}
+
+fn server(
+    request: &Request<'_>,
+    missing: &'static str,
+    too_long: &'static str,
+) -> Result<Text<64>, Refusal> {
+    let server = request.text(Place::Payload, "server");
+    let server = server.map_err(|_| Refusal::Argument(too_long))?;
+    server.ok_or(Refusal::Argument(missing))
+}
+
+fn password(request: &Request<'_>) -> Result<Text<64>, Refusal> {
+    let password = request.text(Place::Payload, "pwd");
+    let password = password.map_err(|_| Refusal::Password)?;
+    password.ok_or(Refusal::Argument(
+        "Password required in payload with key pwd",
+    ))
+}
+
+/// The names that arguments of a command have among the settings.
+pub type Names = [(&'static str, &'static str)];
+
+/// Those of `mqttServer`.
+pub const MQTT_SERVER: &Names = &[
+    ("server", "mqtt_server"),
+    ("user", "mqtt_user"),
+    ("pwd", "mqtt_password"),
+    ("port", "mqtt_port"),
+];
+
+/// Those of `streamServer`.
+pub const STREAM_SERVER: &Names = &[("server", "stream_server")];
+
+/// Puts the payload's settings into `settings`, which is useless when that fails: by `names` and
+/// nothing else, or by their own names.
+///
+/// # Errors
+/// [`Refusal::UnknownSetting`], [`Refusal::Setting`].
+pub fn apply(
+    request: &Request<'_>,
+    names: Option<&Names>,
+    settings: &mut Settings,
+) -> Result<(), Refusal> {
+    let mut result = Ok(());
+    request.each(&mut |argument| {
+        if argument.place != Place::Payload || argument.index.is_some() || result.is_err() {
+            return;
+        }
+        let name = match names {
+            None => argument.key,
+            Some(names) => match names.iter().find(|(key, _)| *key == argument.key) {
+                Some((_, name)) => name,
+                None => return,
+            },
+        };
+        let value = match argument.value {
+            Value::Text(text) | Value::Number(text) => text,
+            Value::Bool(true) => "true",
+            Value::Bool(false) => "false",
+            // No setting is one of them, and none takes this for a value.
+            Value::Array | Value::Object | Value::Null => "\0",
+        };
+        let named = || Text::try_from(argument.key).unwrap_or_default();
+        result = settings.set(name, value).map_err(|error| match error {
+            SettingError::UnknownKey => Refusal::UnknownSetting(named()),
+            SettingError::BadValue { expected } => Refusal::Setting(named(), expected),
+        });
+    });
+    result
+}

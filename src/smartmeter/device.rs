@@ -1,0 +1,363 @@
+//! The device that the commands are about: its settings, what its meter last said, and what it has
+//! counted.
+//!
+//! Clients ask through [`Device::answer`]; the meter task tells it of readings as its [`Monitor`](crate::app::monitor::Monitor).
+//! What a command changes is in flash before it is answered.
+
+mod commands;
+mod events;
+mod remote;
+
+use core::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
+
+use embassy_futures::select::{Either, select};
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
+use embassy_time::{Duration, Instant, Timer};
+use embedded_storage_async::nor_flash::NorFlash;
+use ufmt::uwrite;
+
+use super::{
+    command::Refusal,
+    energy::{Energy, Kept},
+    log::{Cut, Entry, Level, Log},
+    time::Moment,
+    values::{Calibration, UNCALIBRATED, Values},
+};
+use crate::{
+    app::stats::Stats,
+    p1::timestamp::Utc,
+    settings::{KEYS, Settings},
+    storage::{Key, Shared, Store},
+};
+
+/// How often what was counted is kept. A power cut costs the split of so much, never the sum.
+const KEEP_EVERY: Duration = Duration::from_secs(3600);
+
+/// From a restart's announcement to the restart.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Within this time after its start a device does not start over by the clock.
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// Milliseconds since 1970-01-01 00:00:00 UTC by the board's clock; `None` while it has no idea.
+pub type Clock = fn() -> Option<u64>;
+
+/// Whose commands these are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP.
+    Network(SocketAddr),
+    /// Whoever holds the cable.
+    Console,
+    /// Whoever publishes to the broker.
+    Mqtt,
+}
+
+/// What is remembered of a client while it is there.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Who it is.
+    pub peer: Peer,
+    /// What it wants to be told.
+    pub level: Level,
+    unlocked: bool,
+}
+
+impl Client {
+    /// A new client.
+    pub const fn new(peer: Peer, level: Level) -> Self {
+        Self {
+            peer,
+            level,
+            unlocked: false,
+        }
+    }
+
+    /// Whether it is told at once who this is; a console is there before anybody listens.
+    pub fn is_greeted(&self) -> bool {
+        matches!(self.peer, Peer::Network(_))
+    }
+}
+
+/// What the board has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The tasks have to take up the settings.
+    Settings,
+    /// Everything starts over.
+    Restart,
+}
+
+struct State {
+    settings: Settings,
+    calibration: Calibration,
+    daily_restart: Option<(u8, u8)>,
+    values: Values,
+    energy: Energy,
+    /// What of it is in flash.
+    kept: Option<Kept>,
+    /// The meter's clock, and when it was read.
+    meter_clock: Option<(Utc, Instant)>,
+}
+
+/// The device. RAM: 1.7 kB, of which the settings are one.
+pub struct Device<'d, 'f, F> {
+    name: &'d str,
+    clock: Clock,
+    store: &'d Shared<'f, F>,
+    stats: &'d Stats,
+    started: Instant,
+    /// This device's own address, which the board knows.
+    pub address: Cell<Option<IpAddr>>,
+    /// What every client is told.
+    pub log: Log,
+    // Never borrowed across an await.
+    state: RefCell<State>,
+    connected: Cell<bool>,
+    /// Clients over TCP.
+    clients: Cell<u8>,
+    complained: Cell<bool>,
+    settings_changed: Signal<CriticalSectionRawMutex, ()>,
+    server_changed: Signal<CriticalSectionRawMutex, ()>,
+    restart: Signal<CriticalSectionRawMutex, ()>,
+}
+
+impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
+    /// The device as its flash knows it. What cannot be read is counted, and has its default then.
+    pub async fn open(
+        name: &'d str,
+        clock: Clock,
+        store: &'d Shared<'f, F>,
+        stats: &'d Stats,
+    ) -> Self {
+        let device = Self {
+            name,
+            clock,
+            store,
+            stats,
+            started: Instant::now(),
+            address: Cell::new(None),
+            log: Log::new(),
+            state: RefCell::new(State {
+                settings: Settings::default(),
+                calibration: UNCALIBRATED,
+                daily_restart: None,
+                values: Values::default(),
+                energy: Energy::default(),
+                kept: None,
+                meter_clock: None,
+            }),
+            connected: Cell::new(false),
+            clients: Cell::new(0),
+            complained: Cell::new(false),
+            settings_changed: Signal::new(),
+            server_changed: Signal::new(),
+            restart: Signal::new(),
+        };
+        if device.recall().await.is_err() {
+            stats.storage_errors.count();
+        }
+        device
+    }
+
+    async fn recall(&self) -> Result<(), Refusal> {
+        let mut settings = Settings::default();
+        let mut calibration = UNCALIBRATED;
+        let mut daily_restart = None;
+        let mut kept = None;
+        {
+            let store = &mut *self.store.lock().await;
+            let mut buffer = [0; 1];
+            let resetting = store.get(Key::Reset, &mut buffer).await;
+            if resetting.map_err(|_| Refusal::Storage)?.is_some() {
+                // The power was cut while all was being forgotten.
+                drop_all(store).await?;
+            }
+            // Older values of a key come before its newest.
+            let seen = store.each(|key, value| match key {
+                Key::Setting(id) => recall_setting(&mut settings, id, value),
+                Key::Calibration => {
+                    calibration = UNCALIBRATED;
+                    for (factor, bytes) in calibration.iter_mut().zip(value.as_chunks().0) {
+                        *factor = i32::from_le_bytes(*bytes);
+                    }
+                }
+                Key::DailyRestart => {
+                    daily_restart = match *value {
+                        [hour @ 0..24, minute @ 0..60] => Some((hour, minute)),
+                        _ => None,
+                    }
+                }
+                Key::Energy => kept = Kept::from_bytes(value),
+                Key::Stamp(_) | Key::Text(_) | Key::Reset => {}
+            });
+            seen.await.map_err(|_| Refusal::Storage)?;
+        }
+        let state = &mut *self.state.borrow_mut();
+        state.settings = settings;
+        state.calibration = calibration;
+        state.daily_restart = daily_restart;
+        state.kept = kept;
+        state.energy = Energy::new(kept);
+        Ok(())
+    }
+
+    /// Changes settings for this run; flash keeps its own.
+    pub fn adjust(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.state.borrow_mut().settings);
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.state.borrow().settings.clone()
+    }
+
+    /// Waits until the board has something to do.
+    pub async fn changed(&self) -> Change {
+        match select(self.restart.wait(), self.settings_changed.wait()).await {
+            Either::First(()) => Change::Restart,
+            Either::Second(()) => {
+                // Whoever takes the settings up connects anew.
+                self.connected.set(false);
+                self.complained.set(false);
+                Change::Settings
+            }
+        }
+    }
+
+    /// Waits until there is another server to be offered the protocol.
+    pub async fn server_changed(&self) {
+        self.server_changed.wait().await;
+    }
+
+    /// The time: the board's, or else the meter's.
+    pub fn now(&self) -> Option<Moment> {
+        if let Some(now) = (self.clock)() {
+            return Some(Moment(now));
+        }
+        let (utc, at) = self.state.borrow().meter_clock?;
+        Some(Moment(u64::from(utc) * 1000 + at.elapsed().as_millis()))
+    }
+
+    fn now_or_epoch(&self) -> Moment {
+        self.now().unwrap_or(Moment(0))
+    }
+
+    /// Tells all clients.
+    pub fn tell(&self, level: Level, write: impl FnOnce(&mut Cut<'_>)) {
+        self.log.tell(Entry::new(level, self.now_or_epoch(), write));
+    }
+
+    /// The line that says that this device is alive.
+    pub fn liveness(&self) -> Entry {
+        Entry::new(Level::Info, self.now_or_epoch(), |_| {})
+    }
+
+    /// Keeps what was counted and starts over by the clock, for ever.
+    pub async fn keep_house(&self) -> Infallible {
+        let mut kept = Instant::now();
+        loop {
+            Timer::after(Duration::from_secs(1)).await;
+            if kept.elapsed() >= KEEP_EVERY {
+                kept = Instant::now();
+                // It is counted, and tried again.
+                let _ = self.keep_energy().await;
+            }
+            if self.started.elapsed() > A_MINUTE && self.is_daily_restart() {
+                self.tell(Level::Info, |text| {
+                    let _ = uwrite!(text, "Daily restart now!");
+                });
+                Timer::after(LAST_WORDS).await;
+                let _ = self.restart().await;
+            }
+        }
+    }
+
+    fn is_daily_restart(&self) -> bool {
+        let wanted = self.state.borrow().daily_restart;
+        wanted.is_some_and(|(hour, minute)| {
+            self.now().is_some_and(|now| {
+                let now = now.local();
+                (now.hour, now.minute) == (hour.into(), minute.into())
+            })
+        })
+    }
+
+    async fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
+        let store = &mut *self.store.lock().await;
+        self.put_in(store, key, value).await
+    }
+
+    async fn put_in(&self, store: &mut Store<F>, key: Key, value: &[u8]) -> Result<(), Refusal> {
+        match store.put(key, value).await {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.stats.storage_errors.count();
+                Err(Refusal::Storage)
+            }
+        }
+    }
+
+    /// Keeps the energy across a restart.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`].
+    pub async fn keep_energy(&self) -> Result<(), Refusal> {
+        let (counted, kept) = {
+            let state = self.state.borrow();
+            (state.energy.counted(), state.kept)
+        };
+        let Some(counted) = counted.filter(|_| counted != kept) else {
+            return Ok(());
+        };
+        self.put(Key::Energy, &counted.to_bytes()).await?;
+        self.state.borrow_mut().kept = Some(counted);
+        Ok(())
+    }
+
+    async fn restart(&self) -> Result<(), Refusal> {
+        self.keep_energy().await?;
+        self.restart.signal(());
+        Ok(())
+    }
+
+    async fn reset(&self) -> Result<(), Refusal> {
+        self.put(Key::Reset, &[1]).await?;
+        let store = &mut *self.store.lock().await;
+        if drop_all(store).await.is_err() {
+            self.stats.storage_errors.count();
+        }
+        // What is left goes at the start.
+        self.restart.signal(());
+        Ok(())
+    }
+}
+
+fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
+    let key = KEYS.iter().find(|key| key.id == id);
+    let (Some(key), Ok(value)) = (key, core::str::from_utf8(value)) else {
+        return;
+    };
+    let default = Settings::default().get(key.name);
+    let value = if value.is_empty() { &default } else { value };
+    // One that is no longer valid has its default.
+    if settings.set(key.name, value).is_err() {
+        let _ = settings.set(key.name, &default);
+    }
+}
+
+/// Forgets all that a user has set, and that it was to be forgotten.
+async fn drop_all<F: NorFlash>(store: &mut Store<F>) -> Result<(), Refusal> {
+    for key in KEYS {
+        let removed = store.remove(Key::Setting(key.id)).await;
+        removed.map_err(|_| Refusal::Storage)?;
+    }
+    for key in [Key::Calibration, Key::DailyRestart, Key::Energy, Key::Reset] {
+        store.remove(key).await.map_err(|_| Refusal::Storage)?;
+    }
+    Ok(())
+}

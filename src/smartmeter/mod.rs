@@ -1,0 +1,17 @@
+//! The SmartMeter command protocol: JSON lines in, `Info:` and JSON out.
+//!
+//! [`line`](mod@line) cuts what a client sends into lines, [`request`] reads the JSON in one,
+//! [`command`] makes a typed command of it, and [`device`] does it and writes the [`answer`]. What it
+//! answers from are the [`values`] and the [`energy`] of the last verified telegram. [`log`] is what every
+//! client is told unasked. Nothing here knows a socket; [`crate::app::session`] does.
+
+pub mod answer;
+pub mod command;
+pub mod device;
+pub mod energy;
+pub mod fixed;
+pub mod line;
+pub mod log;
+pub mod request;
+pub mod time;
+pub mod values;

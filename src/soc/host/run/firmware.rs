@@ -1,0 +1,266 @@
+//! The firmware's tasks on this machine: meter, publisher, and the clients of the command protocol.
+
+use core::{
+    convert::Infallible,
+    future::pending,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+use std::{boxed::Box, net::UdpSocket};
+
+use async_channel::Receiver;
+use embassy_futures::{
+    join::{join, join4},
+    select::{Either, Either3, select, select3},
+};
+
+use super::{Error, Flags, Options, device::StateDir, given_up, view::View};
+use crate::{
+    app::{
+        caller,
+        mailbox::Mailbox,
+        meter::Meter,
+        publisher::{self, Publisher},
+        remote::Mqtt,
+        server,
+        session::{self, serve},
+        stats::Stats,
+    },
+    p1::port::Port,
+    reading::Reading,
+    settings::Settings,
+    smartmeter::{
+        device::{Change, Client, Device, Peer},
+        log::Level,
+    },
+    soc::host::{
+        console::{self, Console},
+        flash::FileFlash,
+        net::{Listener, Net},
+        time,
+    },
+    storage::Shared,
+};
+
+/// A device whose flash is a file.
+type TheDevice<'d, 'f> = Device<'d, 'f, FileFlash>;
+
+/// The settings in flash.
+pub async fn stored(state: &StateDir, store: &Shared<'_, FileFlash>) -> Settings {
+    let stats = Stats::new();
+    Device::open(state.device_name(), clock, store, &stats)
+        .await
+        .settings()
+}
+
+fn clock() -> Option<u64> {
+    Some(time::utc_now_milliseconds())
+}
+
+/// Where clients of the command protocol come from.
+pub struct Clients {
+    /// `None` with `--once`, which ends before anybody could ask.
+    listener: Option<Listener>,
+    rooms: Box<[session::Room; server::SESSIONS]>,
+    console: Option<Console>,
+    console_room: Box<session::Room>,
+    caller_room: Box<session::Room>,
+    address: Option<IpAddr>,
+}
+
+impl Clients {
+    /// Opens the port, and the console if there is to be one.
+    pub fn open(options: &Options, view: &View) -> Result<Self, Error> {
+        let mut clients = Self {
+            listener: None,
+            rooms: Box::new([const { session::Room::new() }; server::SESSIONS]),
+            console: None,
+            console_room: Box::new(session::Room::new()),
+            caller_room: Box::new(session::Room::new()),
+            address: None,
+        };
+        if !options.once {
+            let refused = |error| Error::Listen(options.listen, error);
+            let address = SocketAddr::new(options.listen, server::PORT);
+            let listener = Listener::bind(address).map_err(refused)?;
+            let address = listener.address().map_err(refused)?;
+            view.line(format_args!("commands {address}"));
+            clients.address = own_address(address.ip());
+            clients.listener = Some(listener);
+        }
+        if let Some(place) = options.console.clone().map(console::Place::from) {
+            let console = Console::open(&place);
+            view.line(format_args!("console  {place}"));
+            clients.console = Some(console.map_err(|error| Error::Console(place, error))?);
+        }
+        Ok(clients)
+    }
+
+    /// Serves them for ever.
+    async fn serve(&mut self, device: &TheDevice<'_, '_>) -> Infallible {
+        device.address.set(self.address);
+        let listening = async {
+            match &self.listener {
+                Some(listener) => server::run(device, listener, &mut self.rooms).await,
+                None => pending().await,
+            }
+        };
+        let console = async {
+            let Some(console) = &mut self.console else {
+                return pending().await;
+            };
+            loop {
+                // Nobody wants to see on a console that it is alive.
+                let client = Client::new(Peer::Console, Level::Warning);
+                let Some(listener) = device.log.listen() else {
+                    return pending().await;
+                };
+                let (input, output) = console.split();
+                let room = &mut self.console_room;
+                let end = serve(device, client, listener, input, output, room).await;
+                if end == session::End::Closed {
+                    return pending().await;
+                }
+            }
+        };
+        let calling = async {
+            match &self.listener {
+                Some(_) => caller::run(device, &Net, &mut self.caller_room).await,
+                None => pending().await,
+            }
+        };
+        let (never, ..) = join4(listening, calling, console, device.keep_house()).await;
+        never
+    }
+}
+
+/// The address that others reach this machine by, when `bound` is every one of them.
+fn own_address(bound: IpAddr) -> Option<IpAddr> {
+    if !bound.is_unspecified() {
+        return Some(bound);
+    }
+    // No packet leaves: the system only looks up by which way one would (RFC 5737 §3).
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The firmware on this machine.
+pub struct Firmware<'a, 'f> {
+    pub state: &'a StateDir,
+    pub store: &'a Shared<'f, FileFlash>,
+    pub flags: &'a Flags,
+    /// The port of the broker in this process.
+    pub broker: Option<u16>,
+    pub once: bool,
+    pub view: &'a View,
+    pub stats: &'a Stats,
+    pub interrupted: Receiver<()>,
+}
+
+impl Firmware<'_, '_> {
+    /// Runs from one restart to the next, until it is interrupted, or with `once` until the input's end.
+    pub async fn run(&self, port: &mut impl Port, clients: &mut Clients) -> Result<(), Error> {
+        loop {
+            let name = self.state.device_name();
+            let device = Device::open(name, clock, self.store, self.stats).await;
+            device.adjust(|settings| self.flags.apply(settings));
+            let remote = Mqtt::new(name);
+            let serving = join(clients.serve(&device), remote.run(&device));
+            match select(self.tasks(&device, &remote, port), serving).await {
+                Either::First(Some(result)) => {
+                    // What cannot be kept is counted; the sum is the meter's own.
+                    let _ = device.keep_energy().await;
+                    return result;
+                }
+                Either::First(None) => self.view.restarted(),
+                Either::Second((never, _)) => match never {},
+            }
+        }
+    }
+
+    /// Runs the tasks with the settings in force, again when these change. `None` at a restart.
+    async fn tasks(
+        &self,
+        device: &TheDevice<'_, '_>,
+        remote: &Mqtt<'_>,
+        port: &mut impl Port,
+    ) -> Option<Result<(), Error>> {
+        loop {
+            let mut settings = device.settings();
+            if let ("-", Some(port)) = (settings.mqtt_server.as_str(), self.broker) {
+                // It fits by construction.
+                let _ = settings.set("mqtt_server", "127.0.0.1");
+                settings.mqtt_port = port;
+            }
+            let changed = async {
+                let change = device.changed().await;
+                // Who wants to end wants no news.
+                match self.view.is_stopping() {
+                    true => pending().await,
+                    false => change,
+                }
+            };
+            match select(self.publish(device, remote, &settings, port), changed).await {
+                Either::First(result) => return Some(result),
+                Either::Second(Change::Settings) => {}
+                Either::Second(Change::Restart) => return None,
+            }
+        }
+    }
+
+    /// Reads and publishes until the end.
+    async fn publish(
+        &self,
+        device: &TheDevice<'_, '_>,
+        remote: &Mqtt<'_>,
+        settings: &Settings,
+        port: &mut impl Port,
+    ) -> Result<(), Error> {
+        let (view, stats) = (self.view, self.stats);
+        let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
+        let mailbox = Mailbox::new(&mut one);
+        let mut room = publisher::Room::new();
+        let monitor = (view, device);
+        let mut meter = Meter::new(&mut other, settings, &mailbox, stats, &monitor);
+        let mut publisher = Publisher {
+            network: &Net,
+            settings,
+            name: self.state.device_name(),
+            mailbox: &mailbox,
+            store: self.store,
+            stats,
+            monitor: &monitor,
+            remote,
+            seed: self.state.seed(),
+        };
+        let reading = async {
+            let stopped = select(meter.run(port), self.interrupted.recv()).await;
+            mailbox.close();
+            view.stopping(matches!(stopped, Either::Second(_)));
+            // It is the publisher that ends a run: with all acknowledged, or in vain, and then
+            // readings may still wait for it.
+            pending().await
+        };
+        let publishing = async {
+            let published = async {
+                match settings.mqtt_server.as_str() {
+                    "-" => {
+                        while let Some(reading) = mailbox.take().await {
+                            reading.done();
+                        }
+                        Ok(())
+                    }
+                    _ => publisher.run(&mut room).await,
+                }
+            };
+            match select(published, given_up(view, self.once)).await {
+                Either::First(result) => result.map_err(Error::Mqtt),
+                Either::Second(error) => Err(error),
+            }
+        };
+        match select3(publishing, reading, view.refresh(stats)).await {
+            Either3::First(result) => result,
+            Either3::Second(never) | Either3::Third(never) => match never {},
+        }
+    }
+}

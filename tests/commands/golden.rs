@@ -1,0 +1,227 @@
+//! Every command with good, bad, missing, wrong-form and boundary requests.
+//!
+//! `golden.txt` is a transcript. `>` is sent, `<` comes back, log lines first, as a client sees them.
+//! `@` is what happens meanwhile. `UPDATE_GOLDEN=1` writes the `<` lines anew.
+
+use std::{env, fmt::Write, fs, net::SocketAddr, path::Path};
+
+use embassy_futures::poll_once;
+use embassy_sync::mutex::Mutex;
+use embassy_time::{Duration, Timer};
+use metertrekker::{
+    app::{monitor::Monitor, stats::Stats},
+    settings::{KEYS, Settings},
+    smartmeter::{
+        answer::Answer,
+        command::COMMANDS,
+        device::{Client, Device, Peer},
+        line::{Line, Lines},
+        log::Level,
+    },
+    soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
+    storage::Store,
+};
+
+use super::telegrams::{old, one_phase, reading, three_phases};
+
+type Flash = RamFlash<4096, 2>;
+
+const PATH: &str = "tests/commands/golden.txt";
+
+fn client(name: &str) -> Client {
+    let peer = match name {
+        "console" => Peer::Console,
+        port => Peer::Network(SocketAddr::new(
+            [192, 168, 0, 7].into(),
+            port.parse().expect("a port"),
+        )),
+    };
+    Client::new(peer, Level::Info)
+}
+
+/// The transcript with the answers of today.
+async fn replayed(script: &str) -> String {
+    let mut flash = Some(Flash::new());
+    let mut lines = script.lines().peekable();
+    let mut out = String::new();
+    while lines.peek().is_some() {
+        let mut store = Store::open(flash.take().unwrap(), 0..8192).await.unwrap();
+        {
+            let store = Mutex::new(&mut store);
+            until_restart(&mut lines, &store, &mut out).await;
+        }
+        flash = Some(store.into_flash());
+    }
+    out
+}
+
+async fn until_restart(
+    lines: &mut impl Iterator<Item = &str>,
+    store: &metertrekker::storage::Shared<'_, Flash>,
+    out: &mut String,
+) {
+    let stats = Stats::new();
+    let clock = || Some(1_614_680_860_182 + embassy_time::Instant::now().as_millis());
+    let device = Device::open("smartmeterX", clock, store, &stats).await;
+    device.address.set(Some([192, 168, 0, 138].into()));
+    let mut listener = device.log.listen().unwrap();
+    let mut the_client = client("49152");
+    let mut answer = Answer::new();
+    for line in lines {
+        let mut input = Lines::new();
+        if line.starts_with('<') {
+            continue;
+        }
+        writeln!(out, "{line}").unwrap();
+        if let Some(request) = line.strip_prefix("> ") {
+            let request = request.replace("{long}", &"x".repeat(600));
+            let request = request.replace("{64}", &"x".repeat(64));
+            let request = request.replace("{65}", &"x".repeat(65));
+            answer.clear();
+            match input.next(&mut format!("{request}\r\n").as_bytes()) {
+                Some(Line::Text(line)) => device.answer(line, &mut the_client, &mut answer).await,
+                Some(Line::TooLong) => device.answer_too_long(&mut answer),
+                None => panic!("no line"),
+            }
+            let mut all = String::new();
+            while let Some(entry) = listener.try_next_message_pure() {
+                all += &entry.line();
+            }
+            all += &String::from_utf8_lossy(answer.bytes());
+            for line in all.split_terminator("\r\n") {
+                writeln!(out, "< {line}").unwrap();
+            }
+        }
+        let Some(event) = line.strip_prefix('@') else {
+            continue;
+        };
+        match event.split(' ').collect::<Vec<_>>()[..] {
+            ["client", name] => the_client = client(name),
+            ["telegram", "three"] => device.believed(&reading(&three_phases(0))),
+            ["telegram", "three", wh] => {
+                device.believed(&reading(&three_phases(wh.parse().unwrap())));
+            }
+            ["telegram", "one"] => device.believed(&reading(&one_phase())),
+            ["telegram", "old"] => device.believed(&reading(&old())),
+            ["seconds", count] => Timer::after(Duration::from_secs(count.parse().unwrap())).await,
+            // What the board has been told to do.
+            ["change"] => {
+                let change = poll_once(device.changed());
+                writeln!(out, "< {change:?}").unwrap();
+            }
+            ["restart"] => return,
+            _ => panic!("{line}"),
+        }
+    }
+}
+
+fn golden() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PATH);
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn every_request_has_its_answer() {
+    let golden = golden();
+    let replayed = block_on_virtual(replayed(&golden));
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(PATH, replayed).unwrap();
+        return;
+    }
+    for (number, (is, should)) in replayed.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(is, should, "{PATH}:{}", number + 1);
+    }
+    assert_eq!(replayed, golden);
+}
+
+#[test]
+fn every_answer_is_one_json_object_and_every_command_is_asked() {
+    let golden = golden();
+    let mut asked = Vec::new();
+    for line in golden
+        .lines()
+        .filter_map(|line| line.strip_prefix("< Info:{"))
+    {
+        let json: serde_json::Value = serde_json::from_str(&format!("{{{line}")).expect(line);
+        if json["error"] != true {
+            asked.extend(json["cmd"].as_str().map(String::from));
+        }
+    }
+    // They have no answer, or the only answer to them is an error for now.
+    let without = ["restart", "factoryReset", "basicReset", "stop"];
+    for command in COMMANDS {
+        let good = asked.iter().any(|asked| asked == command.name);
+        assert!(good || without.contains(&command.name), "{}", command.name);
+        let request = format!(r#"> {{"cmd":"{}""#, command.name);
+        assert!(golden.contains(&request), "{}", command.name);
+    }
+}
+
+#[test]
+fn the_documented_form_of_each_command_is_taken() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = Device::open("x", || None, &store, &stats).await;
+        device.believed(&reading(&three_phases(0)));
+        for command in COMMANDS {
+            if command.name == "stop" || command.name == "unlock" {
+                continue;
+            }
+            let mut answer = Answer::new();
+            let line = format!(r#"{{"cmd":"{}"{}}}"#, command.name, command.arguments);
+            let mut client = client("console");
+            device
+                .answer(line.as_bytes(), &mut client, &mut answer)
+                .await;
+            let text = String::from_utf8_lossy(answer.bytes());
+            assert!(!text.contains(r#""error":true"#), "{line} {text}");
+        }
+    });
+}
+
+#[test]
+fn the_longest_answers_fit() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let name = "x".repeat(31);
+        let device = Device::open(&name, || Some(u64::MAX), &store, &stats).await;
+        device.believed(&reading(&three_phases(0)));
+        let mut client = client("console");
+        let mut answer = Answer::new();
+        // Each at its longest, of what takes most room in JSON.
+        for key in KEYS {
+            let longest = ["65535", "3600", "120", "false", "optional", "dsmr4", "3"];
+            let quotes = [64, 32].map(|count| "\"".repeat(count));
+            let topic = format!("/{}", "\"".repeat(63));
+            let mut values = quotes
+                .iter()
+                .map(String::as_str)
+                .chain([topic.as_str()])
+                .chain(longest);
+            let value = values.find(|value| Settings::default().set(key.name, value).is_ok());
+            let line =
+                serde_json::json!({"cmd": "settings", "payload": {key.name: value.unwrap()}});
+            answer.clear();
+            device
+                .answer(line.to_string().as_bytes(), &mut client, &mut answer)
+                .await;
+            assert!(
+                answer.bytes().starts_with(br#"Info:{"error":false"#),
+                "{line}"
+            );
+        }
+        for command in ["settings", "info", "getPower", "getEnergy"] {
+            answer.clear();
+            let line = format!(r#"{{"cmd":"{command}"}}"#);
+            device
+                .answer(line.as_bytes(), &mut client, &mut answer)
+                .await;
+            let json: serde_json::Value = serde_json::from_slice(answer.json()).expect(command);
+            assert_eq!(json["cmd"], command);
+        }
+    });
+}

@@ -1,0 +1,265 @@
+//! Settings and counts across power cuts.
+
+use embassy_futures::join::join3;
+use embassy_sync::mutex::Mutex;
+use embassy_time::Timer;
+use metertrekker::{
+    app::{monitor::Monitor, stats::Stats},
+    settings::{KEYS, Settings},
+    smartmeter::{
+        answer::Answer,
+        device::{Client, Device, Peer},
+        log::Level,
+    },
+    soc::host::{
+        executor::block_on_virtual,
+        ram_flash::{RamFlash, TornErase},
+    },
+    storage::Store,
+};
+
+use super::telegrams::{reading, three_phases};
+
+/// Small sectors, so that they are moved often.
+type Flash = RamFlash<1024, 3>;
+
+/// What a user can set, one command after the other.
+const COMMANDS: [&str; 6] = [
+    r#"{"cmd":"mqttServer","payload":{"server":"broker.local"}}"#,
+    r#"{"cmd":"settings","payload":{"interval":60,"root":"home/meter","mqtt_password":"secret"}}"#,
+    r#"{"cmd":"calibration","cal":[1.1,1.2,1.3,1.4,1.5,1.6]}"#,
+    r#"{"cmd":"dailyRestart","hour":4,"minute":30}"#,
+    r#"{"cmd":"settings","payload":{"interval":15,"mqtt_server":"-"}}"#,
+    r#"{"cmd":"factoryReset"}"#,
+];
+
+/// What a client can see of the device.
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    settings: Settings,
+    /// Calibration and daily restart stand in there.
+    info: String,
+}
+
+/// Starts the device, sends `commands`, and shows what it is afterwards.
+fn run(flash: Flash, commands: &[&str]) -> (Flash, Seen, Vec<String>) {
+    run_until(flash, commands, None)
+}
+
+/// The same, and the power is cut once so many bytes have been written after the start.
+fn run_until(flash: Flash, commands: &[&str], cut: Option<u64>) -> (Flash, Seen, Vec<String>) {
+    block_on_virtual(async {
+        let mut store = Store::open(flash, 0..3 * 1024).await.unwrap();
+        let (seen, answers) = {
+            let store = Mutex::new(&mut store);
+            let stats = Stats::new();
+            let device = Device::open("x", || Some(0), &store, &stats).await;
+            if let Some(cut) = cut {
+                store.lock().await.flash().cut_after(cut);
+            }
+            let mut client = Client::new(Peer::Console, Level::Info);
+            let mut answers = Vec::new();
+            for command in commands {
+                let mut answer = Answer::new();
+                device
+                    .answer(command.as_bytes(), &mut client, &mut answer)
+                    .await;
+                answers.push(String::from_utf8(answer.bytes().to_vec()).unwrap());
+            }
+            let mut info = Answer::new();
+            device.info(&mut info);
+            let info = String::from_utf8(info.bytes().to_vec()).unwrap();
+            (
+                Seen {
+                    settings: device.settings(),
+                    info,
+                },
+                answers,
+            )
+        };
+        (store.into_flash(), seen, answers)
+    })
+}
+
+#[test]
+fn a_power_cut_leaves_each_setting_old_or_new_and_what_was_answered_stays() {
+    let mut before = Flash::new();
+    for (number, command) in COMMANDS.iter().enumerate() {
+        let (_, old, _) = run(before.clone(), &[]);
+        let written = before.bytes_written();
+        let (after, _, _) = run(before.clone(), &[command]);
+        let (_, new, _) = run(after.clone(), &[]);
+        assert_ne!(old, new, "{command}");
+        for cut in 0..=after.bytes_written() - written {
+            for torn in [TornErase::Forward, TornErase::Programmed, TornErase::Noise] {
+                let mut flash = before.clone();
+                flash.set_torn_erase(torn);
+                let (mut flash, _, answers) = run_until(flash, &[command], Some(cut));
+                flash.restore_power();
+                let (_, now, _) = run(flash, &[]);
+                let reset = number == COMMANDS.len() - 1;
+                if answers[0].contains(r#""error":false"#) {
+                    assert_eq!(now, new, "{command} {cut}");
+                }
+                // A reset is whole, the rest is whole by keys.
+                assert!(!reset || now == old || now == new, "{cut} {now:?}");
+                for key in KEYS {
+                    let value = now.settings.get(key.name);
+                    let known = [old.settings.get(key.name), new.settings.get(key.name)];
+                    assert!(known.contains(&value), "{command} {cut} {}", key.name);
+                }
+                assert!(
+                    [&old.info, &new.info].contains(&&now.info) || number == 4,
+                    "{command} {cut}"
+                );
+            }
+        }
+        before = after;
+    }
+}
+
+#[test]
+fn flash_that_takes_no_writes_is_said_and_nothing_changes() {
+    let (mut flash, old, _) = run(Flash::new(), &[]);
+    flash.set_broken(true);
+    let (_, now, answers) = run(flash, &COMMANDS[..4]);
+    assert_eq!(now, old);
+    for answer in answers {
+        assert!(answer.contains(r#""error":true"#), "{answer}");
+        assert!(
+            answer.contains("It cannot be stored, and nothing has changed"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn two_clients_at_once_change_what_each_of_them_wants() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = Device::open("x", || Some(0), &store, &stats).await;
+        let client = Client::new(Peer::Console, Level::Info);
+        // Both wait for the flash.
+        let busy = store.lock().await;
+        let set = async |line: &str| {
+            let mut answer = Answer::new();
+            device
+                .answer(line.as_bytes(), &mut client.clone(), &mut answer)
+                .await;
+            assert!(answer.bytes().starts_with(br#"Info:{"error":false"#));
+        };
+        join3(
+            set(r#"{"cmd":"settings","payload":{"interval":60}}"#),
+            set(r#"{"cmd":"settings","payload":{"timeout":60}}"#),
+            async {
+                Timer::after_secs(1).await;
+                drop(busy);
+            },
+        )
+        .await;
+        let settings = device.settings();
+        assert_eq!((settings.interval, settings.timeout), (60, 60));
+    });
+}
+
+#[test]
+fn energy_that_cannot_be_kept_is_not_reset() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = Device::open("x", || Some(0), &store, &stats).await;
+        device.believed(&reading(&three_phases(0)));
+        device.believed(&reading(&three_phases(40)));
+        store.lock().await.flash().set_broken(true);
+        let mut answer = Answer::new();
+        let mut client = Client::new(Peer::Console, Level::Info);
+        let line = br#"{"cmd":"resetEnergy"}"#;
+        device.answer(line, &mut client, &mut answer).await;
+        assert!(answer.bytes().starts_with(br#"Info:{"error":true"#));
+        assert_eq!(energy(&device).await, 40_000);
+        assert_eq!(stats.storage_errors.get(), 1);
+        store.lock().await.flash().set_broken(false);
+        answer.clear();
+        device.answer(line, &mut client, &mut answer).await;
+        assert_eq!(energy(&device).await, 0);
+    });
+}
+
+#[test]
+fn settings_of_another_version_have_their_defaults_and_harm_nobody() {
+    let (flash, settings) = block_on_virtual(async {
+        use metertrekker::storage::Key;
+        let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+        for (key, value) in [
+            (Key::Setting(6), &b"9"[..]),
+            (Key::Setting(1), b"\xff\xfe"),
+            (Key::Setting(200), b"what comes later"),
+            (Key::DailyRestart, b"\x18\x00"),
+            (Key::Calibration, b"\x01\x02"),
+            (Key::Energy, b"short"),
+            (Key::Setting(13), b"8883"),
+        ] {
+            store.put(key, value).await.unwrap();
+        }
+        let mut settings = Settings::default();
+        settings.set("mqtt_port", "8883").unwrap();
+        (store.into_flash(), settings)
+    });
+    let (_, seen, _) = run(flash, &[]);
+    assert_eq!(seen.settings, settings);
+    assert!(
+        seen.info
+            .contains(r#""dailyReset":"None","calibration":[1,1,1,1,1,1]"#),
+        "{}",
+        seen.info
+    );
+}
+
+/// Counts through starts that end in a power cut, in a restart, or go on; tariffs change all the time.
+#[test]
+fn energy_adds_up_to_the_registers_across_restarts_and_power_cuts() {
+    block_on_virtual(async {
+        let mut flash = Some(Flash::new());
+        let mut gained = 0;
+        for start in 0..12 {
+            let mut store = Store::open(flash.take().unwrap(), 0..3 * 1024)
+                .await
+                .unwrap();
+            {
+                let store = Mutex::new(&mut store);
+                let stats = Stats::new();
+                let device = Device::open("x", || Some(0), &store, &stats).await;
+                for _ in 0..50 {
+                    device.believed(&reading(&three_phases(gained)));
+                    Timer::after_secs(1).await;
+                    gained += 7;
+                }
+                gained -= 7;
+                assert_eq!(energy(&device).await, u64::from(gained) * 1000);
+                // At the second start a cut comes before anything was kept.
+                if start % 3 != 1 {
+                    device.keep_energy().await.unwrap();
+                }
+            }
+            flash = Some(store.into_flash());
+            // Time goes by without power.
+            gained += 1000;
+        }
+    });
+}
+
+/// The sum that a client gets, in mWh.
+async fn energy<F: embedded_storage_async::nor_flash::NorFlash>(device: &Device<'_, '_, F>) -> u64 {
+    let mut answer = Answer::new();
+    let mut client = Client::new(Peer::Console, Level::Info);
+    let line = br#"{"cmd":"getEnergy"}"#;
+    device.answer(line, &mut client, &mut answer).await;
+    let json: serde_json::Value = serde_json::from_slice(answer.json()).unwrap();
+    let phases = json["energy"].as_array().unwrap().iter();
+    phases
+        .map(|wh| (wh.as_f64().unwrap() * 1000.0).round() as u64)
+        .sum()
+}

@@ -10,6 +10,7 @@ pub mod command;
 pub mod device;
 pub mod energy;
 pub mod fixed;
+pub mod journal;
 pub mod line;
 pub mod log;
 pub mod request;

@@ -124,7 +124,7 @@ pub struct Device<'d, 'f, F> {
     /// Where of that warnings and errors are kept, on boards that have room for it.
     journal: Option<&'d journal::Shared<'f, F>>,
     flood: RefCell<Flood>,
-    /// Lines that were not kept.
+    /// Lines that were not kept; those that came too fast to see their level are among them.
     log_lost: Counter,
     /// What [`Journal::erases`](journal::Journal::erases) has last said.
     log_erases: Cell<u32>,

@@ -97,8 +97,13 @@ pub async fn serve<F: NorFlash>(
                             return end;
                         }
                     }
-                    if let Err(end) = send(&mut output, answer.bytes()).await {
-                        return end;
+                    loop {
+                        if let Err(end) = send(&mut output, answer.bytes()).await {
+                            return end;
+                        }
+                        if !device.more(&mut client, answer).await {
+                            break;
+                        }
                     }
                 }
             }

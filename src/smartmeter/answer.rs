@@ -51,6 +51,21 @@ impl Answer {
         bytes.strip_suffix(END.as_bytes()).unwrap_or(bytes)
     }
 
+    /// Whether so many bytes more fit.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.text.len().saturating_add(bytes) <= MAX
+    }
+
+    /// Writes a part of a line as it is, for an answer that is longer than [`MAX`].
+    pub fn part(&mut self, text: &str) {
+        self.raw(text);
+    }
+
+    /// Writes a part of a JSON string, for an answer that is longer than [`MAX`].
+    pub fn escaped_part(&mut self, text: &str) {
+        let _ = Escaped(self).write_str(text);
+    }
+
     fn raw(&mut self, text: &str) {
         self.overflow |= self.text.push_str(text).is_err();
     }

@@ -58,6 +58,10 @@ pub enum Command {
     Stop,
     /// What this client wants to be told.
     Log(Level),
+    /// The log in flash.
+    GetLog,
+    /// Forgets the log in flash.
+    ClearLog,
     /// Another broker, and settings with it.
     MqttServer(Text<64>),
     /// Another server to be offered the protocol.
@@ -83,7 +87,7 @@ pub struct Entry {
 }
 
 /// All commands, in the order of the manual; those at the end are this firmware's own.
-pub const COMMANDS: [Entry; 19] = [
+pub const COMMANDS: [Entry; 21] = [
     entry(
         "info",
         "",
@@ -139,6 +143,12 @@ pub const COMMANDS: [Entry; 19] = [
         r#","level":"warning""#,
         "what this client wants to be told: all, debug, info, warning, error",
     ),
+    entry(
+        "getLog",
+        "",
+        "the warnings and errors that are kept in flash",
+    ),
+    entry("clearLog", "", "forgets them"),
     entry(
         "mqttServer",
         r#","payload":{"server":"192.168.1.10","user":"me","pwd":"secret","port":1883}"#,
@@ -288,6 +298,8 @@ impl Command {
             "resetEnergy" => reset_energy(request)?,
             "stop" => Self::Stop,
             "log" => Self::Log(level(request)?),
+            "getLog" => Self::GetLog,
+            "clearLog" => Self::ClearLog,
             "mqttServer" => Self::MqttServer(server(
                 request,
                 "MQTTServer address required in payload with key server",

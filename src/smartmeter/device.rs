@@ -6,6 +6,7 @@
 
 mod commands;
 mod events;
+mod logbook;
 mod remote;
 
 use core::{
@@ -23,12 +24,14 @@ use ufmt::uwrite;
 use super::{
     command::Refusal,
     energy::{Energy, Kept},
+    flood::Flood,
+    journal::{self, Cursor},
     log::{Cut, Entry, Level, Log},
     time::Moment,
     values::{Calibration, UNCALIBRATED, Values},
 };
 use crate::{
-    app::stats::Stats,
+    app::stats::{Counter, Stats},
     p1::timestamp::Utc,
     settings::{KEYS, Settings},
     storage::{Key, Shared, Store},
@@ -65,6 +68,8 @@ pub struct Client {
     /// What it wants to be told.
     pub level: Level,
     unlocked: bool,
+    /// How far it has got the log in flash.
+    rows: Option<Cursor>,
 }
 
 impl Client {
@@ -74,6 +79,7 @@ impl Client {
             peer,
             level,
             unlocked: false,
+            rows: None,
         }
     }
 
@@ -104,7 +110,7 @@ struct State {
     meter_clock: Option<(Utc, Instant)>,
 }
 
-/// The device. RAM: 1.7 kB, of which the settings are one.
+/// The device. RAM: 1.9 kB, of which the settings are one.
 pub struct Device<'d, 'f, F> {
     name: &'d str,
     clock: Clock,
@@ -115,6 +121,13 @@ pub struct Device<'d, 'f, F> {
     pub address: Cell<Option<IpAddr>>,
     /// What every client is told.
     pub log: Log,
+    /// Where of that warnings and errors are kept, on boards that have room for it.
+    journal: Option<&'d journal::Shared<'f, F>>,
+    flood: RefCell<Flood>,
+    /// Lines that were not kept; those that came too fast to see their level are among them.
+    log_lost: Counter,
+    /// What [`Journal::erases`](journal::Journal::erases) has last said.
+    log_erases: Cell<u32>,
     // Never borrowed across an await.
     state: RefCell<State>,
     connected: Cell<bool>,
@@ -142,6 +155,10 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             started: Instant::now(),
             address: Cell::new(None),
             log: Log::new(),
+            journal: None,
+            flood: RefCell::new(Flood::new()),
+            log_lost: Counter::default(),
+            log_erases: Cell::new(0),
             state: RefCell::new(State {
                 settings: Settings::default(),
                 calibration: UNCALIBRATED,
@@ -162,6 +179,13 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             stats.storage_errors.count();
         }
         device
+    }
+
+    /// Keeps warnings and errors in `journal`, as long as [`keep_log`](Self::keep_log) runs.
+    #[must_use]
+    pub fn with_journal(mut self, journal: &'d journal::Shared<'f, F>) -> Self {
+        self.journal = Some(journal);
+        self
     }
 
     async fn recall(&self) -> Result<(), Refusal> {

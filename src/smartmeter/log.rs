@@ -6,17 +6,23 @@ use embassy_sync::{
 };
 use ufmt::{uWrite, uwrite};
 
-use super::time::{Brief, Moment};
+use super::{
+    journal::MAX_TEXT,
+    time::{Brief, Moment},
+};
 use crate::settings::Text;
 
-/// Clients that are told at the same time: three over TCP, the console, the stream server.
-pub const CLIENTS: usize = 5;
+/// Who is told at the same time: three clients over TCP, the console, the stream server, and who keeps
+/// the lines in flash.
+pub const CLIENTS: usize = 6;
 
 /// Lines that a slow client may be behind before it misses the oldest.
 const BEHIND: usize = 4;
 
 /// Bytes of the longest text; a longer one is cut.
 const LINE: usize = 96;
+
+const _: () = assert!(MAX_TEXT >= LINE + "[I]03/02 11:28:14:  (4294967295 more before)".len());
 
 /// The same with what stands before and behind it.
 const WHOLE: usize = LINE + "Info:[I]03/02 11:28:14: \r\n".len();
@@ -88,6 +94,23 @@ impl Entry {
         let mut text = Text::new();
         write(&mut Cut(&mut text));
         Self { level, at, text }
+    }
+
+    /// What happened, without level and time.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The line as it is kept: `[W]03/02 11:28:14: Received unknown command (7 more before)`.
+    pub fn row(&self, repeats: u32) -> Text<MAX_TEXT> {
+        let (letter, text) = (self.level.letter(), self.text.as_str());
+        let mut row = Text::new();
+        // There is room for it all.
+        let _ = uwrite!(row, "[{}]{}: {}", letter, Brief(self.at), text);
+        if repeats > 0 {
+            let _ = uwrite!(row, " ({} more before)", repeats);
+        }
+        row
     }
 
     /// The line as a client gets it: `Info:[I]03/02 11:28:14: MQTT connected to broker`.
@@ -174,6 +197,18 @@ mod tests {
         assert_eq!(line(&entry("a\r\nb")), "Info:[I]03/02 11:28:14: a__b\r\n");
         let long = line(&entry(&"é".repeat(99)));
         assert_eq!(long.chars().filter(|c| *c == 'é').count(), LINE / 2);
+    }
+
+    #[test]
+    fn a_row_has_no_prefix_and_tells_repeats() {
+        let row = |entry: &Entry, repeats| String::from(entry.row(repeats).as_str());
+        assert_eq!(row(&entry("hello"), 0), "[I]03/02 11:28:14: hello");
+        assert_eq!(
+            row(&entry("hello"), 1),
+            "[I]03/02 11:28:14: hello (1 more before)"
+        );
+        let long = row(&entry(&"x".repeat(99)), u32::MAX);
+        assert!(long.ends_with("xxx (4294967295 more before)"), "{long}");
     }
 
     #[test]

@@ -65,6 +65,8 @@ fn commands_for_this_device_and_for_all_are_answered() {
             network.push("powermeter/sample", letter, false);
             pause(100).await;
         }
+        network.push("powermeter/cmd", "{\"cmd\":\"getLog\"}", false);
+        pause(100).await;
         network.push("powermeter/meter1/cmd", "{\"cmd\":\"info\"}", false);
         pause(100).await;
         // What is not asked for, and what the broker has kept.
@@ -86,6 +88,7 @@ fn commands_for_this_device_and_for_all_are_answered() {
         r#"{"value":"321.00,0.00,0.00","unit":"W","ts":"03/02/2021 11:27:41.900"}"#,
         r#"{"error":true,"msg":"This meter sends no voltage"}"#,
         r#"{"value":"0.00,0.00,0.00","unit":"kWh","ts":"03/02/2021 11:27:42.100"}"#,
+        r#"{"error":true,"cmd":"getLog","msg":"The log does not fit into a message: ask over TCP or the console"}"#,
     ];
     assert_eq!(answers[..expected.len()], expected);
     assert!(answers[expected.len()].starts_with(r#"{"cmd":"info","type":"smartmeter""#));

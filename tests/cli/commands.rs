@@ -170,6 +170,39 @@ fn a_client_asks_sets_and_starts_over_and_what_it_set_survives_a_killed_process(
 }
 
 #[test]
+fn warnings_and_errors_survive_a_killed_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = start(folder.path(), &[]);
+    let at = port(&mut running, "commands");
+    let (mut client, _) = Client::greeted(at);
+    client.send(r#"{"cmd":"foo"}"#);
+    client.send("{\"no \\JSON");
+    // The lines of the log that end so.
+    let log = |client: &mut Client, end: &str| {
+        let log = client.ask_until(r#"{"cmd":"getLog"}"#, |answer| {
+            let text = answer["msg"].as_str().unwrap_or_default();
+            text.ends_with(&format!("{end}//n*** LOGFile *** "))
+        });
+        assert_eq!(log["cmd"], "log");
+        let text = log["msg"].as_str().unwrap();
+        let rows: Vec<_> = text.split("//n").map(String::from).collect();
+        rows[1..rows.len() - 1].to_vec()
+    };
+    let before = log(&mut client, "deserializeJson() failed: __no \\JSON");
+    assert!(before[0].ends_with(": Reboot"), "{before:?}");
+    assert!(before[1].ends_with("Received unknown command") && before[1].starts_with("[W]"));
+    assert_eq!(before.len(), 3);
+    running.kill();
+
+    let mut running = start(folder.path(), &[]);
+    let at = port(&mut running, "commands");
+    let (mut client, _) = Client::greeted(at);
+    let after = log(&mut client, ": Reboot");
+    assert_eq!((&after[..3], after.len()), (&before[..], 4));
+    running.stop();
+}
+
+#[test]
 fn a_device_is_configured_over_its_console() {
     let folder = tempfile::tempdir().unwrap();
     let console = folder.path().join("console");

@@ -266,6 +266,10 @@ fn states_that_cannot_be_kept() {
     let held = format!("{directory}/held");
     fs::create_dir_all(format!("{held}/flash.bin")).unwrap();
     refused(&held, &["flash.bin", "directory"]);
+    let other = format!("{directory}/other");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(format!("{other}/log.bin"), "short").unwrap();
+    refused(&other, &["log.bin", "5 bytes", "40960"]);
 }
 
 #[test]

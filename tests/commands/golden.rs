@@ -5,7 +5,11 @@
 
 use std::{env, fmt::Write, fs, net::SocketAddr, path::Path};
 
-use embassy_futures::poll_once;
+use embassy_futures::{
+    poll_once,
+    select::{Either, select},
+    yield_now,
+};
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer};
 use metertrekker::{
@@ -15,12 +19,15 @@ use metertrekker::{
         answer::Answer,
         command::COMMANDS,
         device::{Client, Device, Peer},
+        journal::{self, Journal, MAX_TEXT},
         line::{Line, Lines},
         log::Level,
     },
     soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
     storage::Store,
 };
+
+use ufmt::uwrite;
 
 use super::telegrams::{old, one_phase, reading, three_phases};
 
@@ -31,6 +38,7 @@ const PATH: &str = "tests/commands/golden.txt";
 fn client(name: &str) -> Client {
     let peer = match name {
         "console" => Peer::Console,
+        "mqtt" => Peer::Mqtt,
         port => Peer::Network(SocketAddr::new(
             [192, 168, 0, 7].into(),
             port.parse().expect("a port"),
@@ -41,28 +49,46 @@ fn client(name: &str) -> Client {
 
 /// The transcript with the answers of today.
 async fn replayed(script: &str) -> String {
-    let mut flash = Some(Flash::new());
+    let mut flash = Some((Flash::new(), Flash::new()));
     let mut lines = script.lines().peekable();
     let mut out = String::new();
     while lines.peek().is_some() {
-        let mut store = Store::open(flash.take().unwrap(), 0..8192).await.unwrap();
+        let (state, log) = flash.take().unwrap();
+        let mut store = Store::open(state, 0..8192).await.unwrap();
+        let mut journal = Journal::open(log, 0..8192).await.unwrap();
         {
             let store = Mutex::new(&mut store);
-            until_restart(&mut lines, &store, &mut out).await;
+            let journal = Mutex::new(&mut journal);
+            until_restart(&mut lines, &store, &journal, &mut out).await;
         }
-        flash = Some(store.into_flash());
+        flash = Some((store.into_flash(), journal.into_flash()));
     }
     out
 }
 
-async fn until_restart(
+async fn until_restart<'f>(
     lines: &mut impl Iterator<Item = &str>,
-    store: &metertrekker::storage::Shared<'_, Flash>,
+    store: &metertrekker::storage::Shared<'f, Flash>,
+    journal: &journal::Shared<'f, Flash>,
     out: &mut String,
 ) {
     let stats = Stats::new();
     let clock = || Some(1_614_680_860_182 + embassy_time::Instant::now().as_millis());
-    let device = Device::open("smartmeterX", clock, store, &stats).await;
+    let device = Device::open("smartmeterX", clock, store, &stats)
+        .await
+        .with_journal(journal);
+    match select(device.keep_log(), play(lines, &device, journal, out)).await {
+        Either::First(never) => match never {},
+        Either::Second(()) => {}
+    }
+}
+
+async fn play(
+    lines: &mut impl Iterator<Item = &str>,
+    device: &Device<'_, '_, Flash>,
+    journal: &journal::Shared<'_, Flash>,
+    out: &mut String,
+) {
     device.address.set(Some([192, 168, 0, 138].into()));
     let mut listener = device.log.listen().unwrap();
     let mut the_client = client("49152");
@@ -88,6 +114,11 @@ async fn until_restart(
                 all += &entry.line();
             }
             all += &String::from_utf8_lossy(answer.bytes());
+            while device.more(&mut the_client, &mut answer).await {
+                all += &String::from_utf8_lossy(answer.bytes());
+            }
+            // Who keeps the log has its turn.
+            yield_now().await;
             for line in all.split_terminator("\r\n") {
                 writeln!(out, "< {line}").unwrap();
             }
@@ -108,6 +139,16 @@ async fn until_restart(
             ["change"] => {
                 let change = poll_once(device.changed());
                 writeln!(out, "< {change:?}").unwrap();
+            }
+            ["flash", state] => journal.lock().await.flash().set_broken(state == "broken"),
+            ["warnings", count] => {
+                for n in 0..count.parse().unwrap() {
+                    device.tell(Level::Warning, |text| {
+                        uwrite!(text, "\"warning\" {}\\", n).unwrap()
+                    });
+                    listener.try_next_message_pure();
+                    yield_now().await;
+                }
             }
             ["restart"] => return,
             _ => panic!("{line}"),
@@ -163,7 +204,11 @@ fn the_documented_form_of_each_command_is_taken() {
         let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
         let store = Mutex::new(&mut store);
         let stats = Stats::new();
-        let device = Device::open("x", || None, &store, &stats).await;
+        let mut journal = Journal::open(Flash::new(), 0..8192).await.unwrap();
+        let journal = Mutex::new(&mut journal);
+        let device = Device::open("x", || None, &store, &stats)
+            .await
+            .with_journal(&journal);
         device.believed(&reading(&three_phases(0)));
         for command in COMMANDS {
             if command.name == "stop" || command.name == "unlock" {
@@ -188,7 +233,15 @@ fn the_longest_answers_fit() {
         let store = Mutex::new(&mut store);
         let stats = Stats::new();
         let name = "x".repeat(31);
-        let device = Device::open(&name, || Some(u64::MAX), &store, &stats).await;
+        let mut journal = Journal::open(Flash::new(), 0..8192).await.unwrap();
+        let rows: Vec<_> = (1..=MAX_TEXT).map(|length| "\"".repeat(length)).collect();
+        for row in &rows {
+            journal.append(row).await.unwrap();
+        }
+        let journal = Mutex::new(&mut journal);
+        let device = Device::open(&name, || Some(u64::MAX), &store, &stats)
+            .await
+            .with_journal(&journal);
         device.believed(&reading(&three_phases(0)));
         let mut client = client("console");
         let mut answer = Answer::new();
@@ -223,5 +276,29 @@ fn the_longest_answers_fit() {
             let json: serde_json::Value = serde_json::from_slice(answer.json()).expect(command);
             assert_eq!(json["cmd"], command);
         }
+        answer.clear();
+        let line = br#"{"cmd":"getLog"}"#;
+        device.answer(line, &mut client, &mut answer).await;
+        let mut all = Vec::from(answer.bytes());
+        while device.more(&mut client, &mut answer).await {
+            assert!(!answer.bytes().is_empty());
+            all.extend_from_slice(answer.bytes());
+        }
+        let (log, end) = std::str::from_utf8(&all)
+            .unwrap()
+            .split_once("\r\n")
+            .unwrap();
+        assert_eq!(end, "Info:{\"error\":false,\"cmd\":\"getLog\"}\r\n");
+        let json: serde_json::Value = serde_json::from_str(&log["Info:".len()..]).unwrap();
+        let read: Vec<_> = json["msg"].as_str().unwrap().split("//n").collect();
+        let read = &read[1..read.len() - 1];
+        assert!(
+            read.len() > 30
+                && rows
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .ends_with(read)
+        );
     });
 }

@@ -4,6 +4,7 @@
 mod document;
 mod golden;
 mod house;
+mod logbook;
 mod persistence;
 mod sessions;
 mod telegrams;

@@ -1,6 +1,6 @@
 //! Clients that come, go and misbehave.
 
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either4, select4};
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer};
 use metertrekker::{
@@ -11,7 +11,7 @@ use metertrekker::{
         session::Room,
         stats::Stats,
     },
-    smartmeter::device::Device,
+    smartmeter::{device::Device, journal::Journal, log::Level},
     soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
     storage::Store,
 };
@@ -35,15 +35,21 @@ fn serve<'w>(network: &Network<'w>, script: impl AsyncFnOnce(&TheDevice<'_, '_>)
         let store = Mutex::new(&mut store);
         let stats = Stats::new();
         let clock = || Some(1_614_680_860_000 + embassy_time::Instant::now().as_millis());
-        let device = Device::open("smartmeterX", clock, &store, &stats).await;
+        let mut journal = Journal::open(Flash::new(), 0..8192).await.unwrap();
+        let journal = Mutex::new(&mut journal);
+        let device = Device::open("smartmeterX", clock, &store, &stats)
+            .await
+            .with_journal(&journal);
         device.believed(&reading(&three_phases(0)));
         let mut rooms = [const { Room::new() }; SESSIONS];
         let mut room = Room::new();
         let serving = server::run(&device, network, &mut rooms);
         let calling = caller::run(&device, network, &mut room);
-        match select3(serving, calling, script(&device)).await {
-            Either3::First(never) | Either3::Second(never) => match never {},
-            Either3::Third(()) => {}
+        match select4(serving, calling, device.keep_log(), script(&device)).await {
+            Either4::First(never) | Either4::Second(never) | Either4::Third(never) => {
+                match never {}
+            }
+            Either4::Fourth(()) => {}
         }
     });
 }
@@ -270,4 +276,73 @@ fn a_stream_server_is_called_until_it_answers_and_is_a_client_then() {
         network.calls(),
         [(0, at), (30, at), (60, at), (90, at), (196, at)]
     );
+}
+
+#[test]
+fn a_client_that_stops_reading_amid_the_log_stops_nobody_and_the_log_goes_on() {
+    let [one] = wires();
+    // It takes the greeting and a part of the log.
+    let deaf = Wire::new(50_002).taking(1_500);
+    let network = Network::new();
+    let log = |wire: &Wire| {
+        let lines = wire.lines();
+        let [log, end] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert_eq!(end, r#"Info:{"error":false,"cmd":"getLog"}"#);
+        let json: serde_json::Value = serde_json::from_str(&log["Info:".len()..]).unwrap();
+        assert_eq!(json["cmd"], "log");
+        let text = json["msg"].as_str().unwrap();
+        let rows: Vec<_> = text.split("//n").map(String::from).collect();
+        assert_eq!(
+            (rows[0].as_str(), rows[rows.len() - 1].as_str()),
+            ("*** LOGFile *** ", "*** LOGFile *** ")
+        );
+        rows[1..rows.len() - 1].to_vec()
+    };
+    serve(&network, async |device| {
+        network.connect(&one);
+        pause(10).await;
+        one.send("{\"cmd\":\"log\",\"level\":\"error\"}\n");
+        for n in 0..30 {
+            device.tell(Level::Warning, |text| {
+                let _ = ufmt::uwrite!(text, "\"warning\" {}", n);
+            });
+            pause(10).await;
+        }
+        network.connect(&deaf);
+        deaf.send("{\"cmd\":\"getLog\"}\n");
+        pause(1_000).await;
+        device.tell(Level::Error, |text| {
+            let _ = ufmt::uwrite!(text, "news");
+        });
+        pause(10).await;
+        one.lines();
+        one.send("{\"cmd\":\"getLog\"}\n");
+        pause(10).await;
+        let rows = log(&one);
+        assert_eq!(rows.len(), 32);
+        assert_eq!(rows[0], "03/02 11:27:40: Reboot");
+        assert_eq!(rows[1], "[W]03/02 11:27:40: \"warning\" 0");
+        assert_eq!(rows[31], "[E]03/02 11:27:41: news");
+        assert_eq!(deaf.ended(), None);
+        pause(4_500).await;
+        assert_eq!(deaf.ended(), Some("aborted"));
+        // A line that comes again and again is not kept again.
+        for _ in 0..600 {
+            device.totals_fell();
+            pause(1_000).await;
+        }
+        one.lines();
+        one.send("{\"cmd\":\"getLog\"}\n");
+        pause(10).await;
+        let row = "[W]03/02 11:27:45: A telegram was dropped: a register went backwards";
+        assert_eq!(log(&one)[32..], [row]);
+        one.send("{\"cmd\":\"clearLog\"}\n");
+        pause(10).await;
+        assert_eq!(one.lines(), [r#"Info:{"error":false,"cmd":"clearLog"}"#]);
+        one.send("{\"cmd\":\"getLog\"}\n");
+        pause(10).await;
+        assert!(log(&one).is_empty());
+    });
 }

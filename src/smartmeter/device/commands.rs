@@ -32,7 +32,8 @@ const FORMAT_ERROR: &str = r#"JSON format error, syntax: {"cmd":<cmdName>, "[pay
 const NONE: &str = "-";
 
 impl<F: NorFlash> Device<'_, '_, F> {
-    /// Does what a line asks for and writes the answer, if it is to have one.
+    /// Does what a line asks for and writes the answer, if it is to have one, or the first piece of it:
+    /// [`more`](Self::more) writes the others.
     pub async fn answer(&self, line: &[u8], client: &mut Client, answer: &mut Answer) {
         match line {
             // Asked by tools of old, and kept for them.
@@ -165,6 +166,17 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     let _ = uwrite!(text, "Log Level set to: {}", level.name());
                 });
             }
+            // A message has a length that is known before.
+            Command::GetLog if client.peer == Peer::Mqtt => {
+                return Err(Refusal::Argument(
+                    "The log does not fit into a message: ask over TCP or the console",
+                ));
+            }
+            Command::GetLog => self.get_log(client, answer).await?,
+            Command::ClearLog => {
+                self.clear_log().await?;
+                answer.object(|answer| answer.head(false, name));
+            }
             Command::MqttServer(server) => {
                 self.change(request, Some(MQTT_SERVER)).await?;
                 answer.object(|answer| {
@@ -288,6 +300,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
             let factors = state.calibration.map(|factor| Some(factor.into()));
             answer.numbers("calibration", FACTOR_DECIMALS, factors);
             answer.string("ssids", "[]");
+            if self.journal.is_some() {
+                answer.number("log_erases", self.log_erases.get());
+                answer.number("log_lost", self.log_lost.get());
+            }
         });
     }
 

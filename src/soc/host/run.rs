@@ -36,6 +36,7 @@ use crate::{
     app::stats::Stats,
     p1::port::Port,
     settings::{KEYS, SettingError, Settings},
+    smartmeter::journal::{self, Journal},
     storage::{self, Store},
 };
 use device::StateDir;
@@ -127,6 +128,8 @@ pub enum Error {
     Flash(flash::Error),
     /// The state cannot be read.
     Storage(storage::Error<flash::Error>),
+    /// The log cannot be read.
+    Journal(journal::Error<flash::Error>),
     /// The console cannot be opened.
     Console(console::Place, io::Error),
     /// Telegrams and commands cannot both come from standard input.
@@ -194,6 +197,7 @@ impl fmt::Display for Error {
             ),
             Self::Flash(error) => error.fmt(f),
             Self::Storage(error) => error.fmt(f),
+            Self::Journal(error) => error.fmt(f),
             Self::Console(place, error) => write!(f, "{place}: no console there: {error}"),
             Self::TwoInputs => f.write_str(
                 "standard input cannot be both the meter and the console: give --console a path",
@@ -406,11 +410,16 @@ fn with_port(
     let stats = Stats::new();
     let result = match options.board {
         Board::Host => {
+            let flash = FileFlash::open(state.log(), device::LOG_SECTORS).map_err(Error::Flash)?;
+            let range = 0..(device::LOG_SECTORS * flash::SECTOR) as u32;
+            let mut journal = block_on(Journal::open(flash, range)).map_err(Error::Journal)?;
+            let journal = Mutex::new(&mut journal);
             let mut clients = Clients::open(options, &view)?;
             view.line(std::format_args!("state    {state}"));
             let firmware = Firmware {
                 state: &state,
                 store: &store,
+                journal: &journal,
                 flags,
                 broker: broker.as_ref().map(|broker| broker.v5_port),
                 once: options.once,

@@ -15,6 +15,9 @@ use super::Error;
 /// Sectors of the state's flash.
 pub const SECTORS: usize = 4;
 
+/// Sectors of the log's flash: two areas of 20 kB, as the SmartMeter has them.
+pub const LOG_SECTORS: usize = 10;
+
 /// The folder of the state.
 pub struct StateDir {
     path: PathBuf,
@@ -54,6 +57,11 @@ impl StateDir {
     /// The file that stands for the flash chip.
     pub fn flash(&self) -> PathBuf {
         self.path.join("flash.bin")
+    }
+
+    /// The file that stands for the part of the flash chip that has the log.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log.bin")
     }
 
     /// The folder, when it is to go with the process.

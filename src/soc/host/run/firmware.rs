@@ -9,7 +9,7 @@ use std::{boxed::Box, net::UdpSocket};
 
 use async_channel::Receiver;
 use embassy_futures::{
-    join::{join, join4},
+    join::{join3, join4},
     select::{Either, Either3, select, select3},
 };
 
@@ -30,6 +30,7 @@ use crate::{
     settings::Settings,
     smartmeter::{
         device::{Change, Client, Device, Peer},
+        journal,
         log::Level,
     },
     soc::host::{
@@ -148,6 +149,7 @@ fn own_address(bound: IpAddr) -> Option<IpAddr> {
 pub struct Firmware<'a, 'f> {
     pub state: &'a StateDir,
     pub store: &'a Shared<'f, FileFlash>,
+    pub journal: &'a journal::Shared<'f, FileFlash>,
     pub flags: &'a Flags,
     /// The port of the broker in this process.
     pub broker: Option<u16>,
@@ -162,10 +164,13 @@ impl Firmware<'_, '_> {
     pub async fn run(&self, port: &mut impl Port, clients: &mut Clients) -> Result<(), Error> {
         loop {
             let name = self.state.device_name();
-            let device = Device::open(name, clock, self.store, self.stats).await;
+            let device = Device::open(name, clock, self.store, self.stats)
+                .await
+                .with_journal(self.journal);
             device.adjust(|settings| self.flags.apply(settings));
             let remote = Mqtt::new(name);
-            let serving = join(clients.serve(&device), remote.run(&device));
+            let log = device.keep_log();
+            let serving = join3(clients.serve(&device), remote.run(&device), log);
             match select(self.tasks(&device, &remote, port), serving).await {
                 Either::First(Some(result)) => {
                     // What cannot be kept is counted; the sum is the meter's own.
@@ -173,7 +178,7 @@ impl Firmware<'_, '_> {
                     return result;
                 }
                 Either::First(None) => self.view.restarted(),
-                Either::Second((never, _)) => match never {},
+                Either::Second((never, ..)) => match never {},
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use ufmt::uwrite;
 
-use crate::{p1::port::LineSettings, receiver::CrcPolicy};
+use crate::{p1::port::LineSettings, receiver::CrcPolicy, smartmeter::zone::Zone};
 
 /// A text setting of at most `N` bytes.
 pub type Text<const N: usize> = heapless::String<N>;
@@ -69,6 +69,8 @@ pub struct Settings {
     pub command_password: Text<64>,
     /// Host name or address of the server that the command protocol is offered to; `-` for none.
     pub stream_server: Text<64>,
+    /// The rule of local time.
+    pub time_zone: Zone,
 }
 
 impl Default for Settings {
@@ -92,6 +94,7 @@ impl Default for Settings {
             client_id: Text::new(),
             command_password: Text::new(),
             stream_server: text("-"),
+            time_zone: Zone::default(),
         }
     }
 }
@@ -141,7 +144,7 @@ const SERVER: &str = "a host name or address, 1 to 64 bytes, or - for none";
 const BOOLEAN: &str = "true or false";
 
 /// All settings.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 19] = [
     key(
         1,
         "root",
@@ -175,6 +178,12 @@ pub const KEYS: [Key; 18] = [
     key(16, "client_id", Form::Text, UP_TO_64),
     key(17, "command_password", Form::Secret, UP_TO_64),
     key(18, "stream_server", Form::Text, SERVER),
+    key(
+        21,
+        "time_zone",
+        Form::Text,
+        "a POSIX TZ rule of up to 48 bytes, such as CET-1CEST,M3.5.0,M10.5.0/3 or UTC0",
+    ),
 ];
 
 const fn key(id: u8, name: &'static str, form: Form, expected: &'static str) -> Key {
@@ -245,6 +254,7 @@ impl Settings {
             "mqtt_password" => self.mqtt_password = printable(value)?,
             "client_id" => self.client_id = printable(value)?,
             "command_password" => self.command_password = printable(value)?,
+            "time_zone" => self.time_zone = Zone::parse(value)?,
             _ => return None,
         }
         Some(())
@@ -286,6 +296,7 @@ impl Settings {
             "client_id" => self.client_id.clone(),
             "command_password" => self.command_password.clone(),
             "stream_server" => self.stream_server.clone(),
+            "time_zone" => known(self.time_zone.as_str()),
             _ => Text::new(),
         }
     }
@@ -359,6 +370,7 @@ mod tests {
             ("client_id", "p1"),
             ("command_password", "open sesame"),
             ("stream_server", "192.168.1.11"),
+            ("time_zone", "EET-2EEST,M3.5.0/3,M10.5.0/4"),
         ] {
             let mut settings = Settings::default();
             assert_eq!(settings.set(name, value), Ok(()), "{name}");
@@ -412,6 +424,8 @@ mod tests {
             ("client_id", "a\0"),
             ("command_password", &long),
             ("stream_server", "a b"),
+            ("time_zone", "Europe/Amsterdam"),
+            ("time_zone", ""),
         ] {
             let mut settings = Settings::default();
             let expected = KEYS.iter().find(|key| key.name == name).unwrap().expected;

@@ -24,7 +24,7 @@ use super::{
     command::Refusal,
     energy::{Energy, Kept},
     log::{Cut, Entry, Level, Log},
-    time::Moment,
+    time::{Local, Moment},
     values::{Calibration, UNCALIBRATED, Values},
 };
 use crate::{
@@ -247,14 +247,23 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         self.now().unwrap_or(Moment(0))
     }
 
+    /// What a clock in this device's zone shows at that time.
+    fn local(&self, at: Moment) -> Local {
+        self.state.borrow().settings.time_zone.local(at)
+    }
+
+    fn local_now(&self) -> Local {
+        self.local(self.now_or_epoch())
+    }
+
     /// Tells all clients.
     pub fn tell(&self, level: Level, write: impl FnOnce(&mut Cut<'_>)) {
-        self.log.tell(Entry::new(level, self.now_or_epoch(), write));
+        self.log.tell(Entry::new(level, self.local_now(), write));
     }
 
     /// The line that says that this device is alive.
     pub fn liveness(&self) -> Entry {
-        Entry::new(Level::Info, self.now_or_epoch(), |_| {})
+        Entry::new(Level::Info, self.local_now(), |_| {})
     }
 
     /// Keeps what was counted and starts over by the clock, for ever.
@@ -281,7 +290,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let wanted = self.state.borrow().daily_restart;
         wanted.is_some_and(|(hour, minute)| {
             self.now().is_some_and(|now| {
-                let now = now.local();
+                let now = self.local(now).calendar();
                 (now.hour, now.minute) == (hour.into(), minute.into())
             })
         })

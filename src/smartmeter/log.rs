@@ -6,7 +6,7 @@ use embassy_sync::{
 };
 use ufmt::{uWrite, uwrite};
 
-use super::time::{Brief, Moment};
+use super::time::{Brief, Local};
 use crate::settings::Text;
 
 /// Clients that are told at the same time: three over TCP, the console, the stream server.
@@ -78,13 +78,13 @@ impl Level {
 pub struct Entry {
     /// How much it matters.
     pub level: Level,
-    at: Moment,
+    at: Local,
     text: Text<LINE>,
 }
 
 impl Entry {
     /// A line about what happened at `at`.
-    pub fn new(level: Level, at: Moment, write: impl FnOnce(&mut Cut<'_>)) -> Self {
+    pub fn new(level: Level, at: Local, write: impl FnOnce(&mut Cut<'_>)) -> Self {
         let mut text = Text::new();
         write(&mut Cut(&mut text));
         Self { level, at, text }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     fn entry(text: &str) -> Entry {
-        Entry::new(Level::Info, Moment(1_614_680_894_000), |line| {
+        Entry::new(Level::Info, Local(1_614_684_494_000), |line| {
             let _ = uwrite!(line, "{}", text);
         })
     }

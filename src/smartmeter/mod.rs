@@ -15,3 +15,4 @@ pub mod log;
 pub mod request;
 pub mod time;
 pub mod values;
+pub mod zone;

@@ -249,7 +249,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     /// Writes the line that each new client gets.
     pub fn info(&self, answer: &mut Answer) {
-        let now = self.now_or_epoch();
+        let now = self.local_now();
         let state = self.state.borrow();
         let settings = &state.settings;
         let energy = state.energy.counted().unwrap_or_default().phases;
@@ -335,7 +335,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
             if counted.since != 0 {
                 answer.number("startTs", counted.since);
                 answer.composed("start", |text| {
-                    let _ = uwrite!(text, "{}", Long(Moment(u64::from(counted.since) * 1000)));
+                    let since = Moment(u64::from(counted.since) * 1000);
+                    let _ = uwrite!(text, "{}", Long(self.local(since)));
                 });
                 answer.number("days", now.saturating_sub(counted.since) / 86_400);
             }
@@ -375,10 +376,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let state = &mut *self.state.borrow_mut();
         state.energy.reset(energy, at.utc());
         state.kept = Some(kept);
+        let shown = state.settings.time_zone.local(at);
         done(answer, name, |text| {
             let _ = uwrite!(text, "Energy reset to ");
             list(text, energy, 2);
-            let _ = uwrite!(text, ", @{}", Long(at));
+            let _ = uwrite!(text, ", @{}", Long(shown));
         });
         Ok(())
     }
@@ -389,6 +391,7 @@ fn is_of_tasks(settings: &Settings, before: &Settings) -> bool {
     let mut same = settings.clone();
     same.command_password = before.command_password.clone();
     same.stream_server = before.stream_server.clone();
+    same.time_zone = before.time_zone.clone();
     same != *before
 }
 

@@ -146,7 +146,7 @@ pub fn time(bytes: &[u8], cookie: u64, round_trip: Duration) -> Result<Time, Ref
 /// Of 2^-32 s.
 fn microseconds(fixed: u64) -> u64 {
     let (seconds, fraction) = (fixed >> 32, fixed & u64::from(u32::MAX));
-    seconds * 1_000_000 + (fraction * 1_000_000 >> 32)
+    seconds * 1_000_000 + ((fraction * 1_000_000) >> 32)
 }
 
 #[cfg(test)]

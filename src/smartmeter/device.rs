@@ -7,6 +7,7 @@
 mod commands;
 mod events;
 mod remote;
+mod time;
 
 use core::{
     cell::{Cell, RefCell},
@@ -15,21 +16,21 @@ use core::{
 };
 
 use embassy_futures::select::{Either, select};
-use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal, watch::Watch};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
 use super::{
+    clock::{Board, Clock},
     command::Refusal,
     energy::{Energy, Kept},
-    log::{Cut, Entry, Level, Log},
+    log::{CLIENTS, Cut, Entry, Level, Log},
     time::{Local, Moment},
     values::{Calibration, UNCALIBRATED, Values},
 };
 use crate::{
     app::stats::Stats,
-    p1::timestamp::Utc,
     settings::{KEYS, Settings},
     storage::{Key, Shared, Store},
 };
@@ -42,9 +43,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Within this time after its start a device does not start over by the clock.
 const A_MINUTE: Duration = Duration::from_secs(60);
-
-/// Milliseconds since 1970-01-01 00:00:00 UTC by the board's clock; `None` while it has no idea.
-pub type Clock = fn() -> Option<u64>;
 
 /// Whose commands these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,14 +98,12 @@ struct State {
     energy: Energy,
     /// What of it is in flash.
     kept: Option<Kept>,
-    /// The meter's clock, and when it was read.
-    meter_clock: Option<(Utc, Instant)>,
+    clock: Clock,
 }
 
-/// The device. RAM: 1.7 kB, of which the settings are one.
+/// The device. RAM: 2 kB, of which the settings are almost one.
 pub struct Device<'d, 'f, F> {
     name: &'d str,
-    clock: Clock,
     store: &'d Shared<'f, F>,
     stats: &'d Stats,
     started: Instant,
@@ -123,6 +119,10 @@ pub struct Device<'d, 'f, F> {
     complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
     server_changed: Signal<CriticalSectionRawMutex, ()>,
+    time_server_changed: Signal<CriticalSectionRawMutex, ()>,
+    time_wanted: Signal<CriticalSectionRawMutex, ()>,
+    /// Whether the last attempt to get the time was a success, for all who may wait for it.
+    timed: Watch<CriticalSectionRawMutex, bool, { CLIENTS + 1 }>,
     restart: Signal<CriticalSectionRawMutex, ()>,
 }
 
@@ -130,13 +130,12 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     /// The device as its flash knows it. What cannot be read is counted, and has its default then.
     pub async fn open(
         name: &'d str,
-        clock: Clock,
+        board: Board,
         store: &'d Shared<'f, F>,
         stats: &'d Stats,
     ) -> Self {
         let device = Self {
             name,
-            clock,
             store,
             stats,
             started: Instant::now(),
@@ -149,13 +148,16 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                 values: Values::default(),
                 energy: Energy::default(),
                 kept: None,
-                meter_clock: None,
+                clock: Clock::new(board),
             }),
             connected: Cell::new(false),
             clients: Cell::new(0),
             complained: Cell::new(false),
             settings_changed: Signal::new(),
             server_changed: Signal::new(),
+            time_server_changed: Signal::new(),
+            time_wanted: Signal::new(),
+            timed: Watch::new(),
             restart: Signal::new(),
         };
         if device.recall().await.is_err() {
@@ -234,13 +236,9 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         self.server_changed.wait().await;
     }
 
-    /// The time: the board's, or else the meter's.
+    /// The time: a time server's, or the board's, or the meter's.
     pub fn now(&self) -> Option<Moment> {
-        if let Some(now) = (self.clock)() {
-            return Some(Moment(now));
-        }
-        let (utc, at) = self.state.borrow().meter_clock?;
-        Some(Moment(u64::from(utc) * 1000 + at.elapsed().as_millis()))
+        self.state.borrow().clock.at(Instant::now())
     }
 
     fn now_or_epoch(&self) -> Moment {

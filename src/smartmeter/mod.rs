@@ -6,6 +6,7 @@
 //! client is told unasked. Nothing here knows a socket; [`crate::app::session`] does.
 
 pub mod answer;
+pub mod clock;
 pub mod command;
 pub mod device;
 pub mod energy;

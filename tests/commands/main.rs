@@ -4,7 +4,9 @@
 mod document;
 mod golden;
 mod house;
+mod ntp;
 mod persistence;
 mod sessions;
 mod telegrams;
+mod time_server;
 mod wire;

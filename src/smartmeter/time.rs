@@ -107,5 +107,8 @@ mod tests {
         let mut text = String::<40>::new();
         uwrite!(text, "{}", Brief(Local(u64::MAX))).unwrap();
         assert_eq!(text.len(), 14);
+        text.clear();
+        uwrite!(text, "{}", Long(Local(u64::MAX))).unwrap();
+        assert_eq!(text, "12/31/2099 23:59:59.615");
     }
 }

@@ -13,6 +13,7 @@ extern crate std;
 
 pub mod app;
 pub mod metric;
+pub mod ntp;
 pub mod p1;
 pub mod publish;
 pub mod reading;

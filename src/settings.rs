@@ -2,7 +2,7 @@
 
 use ufmt::uwrite;
 
-use crate::{p1::port::LineSettings, receiver::CrcPolicy};
+use crate::{ntp, p1::port::LineSettings, receiver::CrcPolicy, smartmeter::zone::Zone};
 
 /// A text setting of at most `N` bytes.
 pub type Text<const N: usize> = heapless::String<N>;
@@ -69,6 +69,12 @@ pub struct Settings {
     pub command_password: Text<64>,
     /// Host name or address of the server that the command protocol is offered to; `-` for none.
     pub stream_server: Text<64>,
+    /// Host name or address of the time server; `-` for none.
+    pub time_server: Text<64>,
+    /// UDP port of the time server.
+    pub time_port: u16,
+    /// The rule of local time.
+    pub time_zone: Zone,
 }
 
 impl Default for Settings {
@@ -92,6 +98,9 @@ impl Default for Settings {
             client_id: Text::new(),
             command_password: Text::new(),
             stream_server: text("-"),
+            time_server: text("time.google.com"),
+            time_port: ntp::PORT,
+            time_zone: Zone::default(),
         }
     }
 }
@@ -141,7 +150,7 @@ const SERVER: &str = "a host name or address, 1 to 64 bytes, or - for none";
 const BOOLEAN: &str = "true or false";
 
 /// All settings.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 21] = [
     key(
         1,
         "root",
@@ -175,6 +184,14 @@ pub const KEYS: [Key; 18] = [
     key(16, "client_id", Form::Text, UP_TO_64),
     key(17, "command_password", Form::Secret, UP_TO_64),
     key(18, "stream_server", Form::Text, SERVER),
+    key(19, "time_server", Form::Text, SERVER),
+    key(20, "time_port", Form::Number, "a UDP port, 1 to 65535"),
+    key(
+        21,
+        "time_zone",
+        Form::Text,
+        "a POSIX TZ rule of up to 48 bytes, such as CET-1CEST,M3.5.0,M10.5.0/3 or UTC0",
+    ),
 ];
 
 const fn key(id: u8, name: &'static str, form: Form, expected: &'static str) -> Key {
@@ -237,14 +254,14 @@ impl Settings {
             }
             "mqtt_server" => self.mqtt_server = server(value)?,
             "stream_server" => self.stream_server = server(value)?,
-            "mqtt_port" => {
-                let port = value.parse().ok()?;
-                self.mqtt_port = (port != 0).then_some(port)?;
-            }
+            "mqtt_port" => self.mqtt_port = port(value)?,
             "mqtt_user" => self.mqtt_user = printable(value)?,
             "mqtt_password" => self.mqtt_password = printable(value)?,
             "client_id" => self.client_id = printable(value)?,
             "command_password" => self.command_password = printable(value)?,
+            "time_server" => self.time_server = server(value)?,
+            "time_port" => self.time_port = port(value)?,
+            "time_zone" => self.time_zone = Zone::parse(value)?,
             _ => return None,
         }
         Some(())
@@ -286,6 +303,9 @@ impl Settings {
             "client_id" => self.client_id.clone(),
             "command_password" => self.command_password.clone(),
             "stream_server" => self.stream_server.clone(),
+            "time_server" => self.time_server.clone(),
+            "time_port" => number(self.time_port),
+            "time_zone" => known(self.time_zone.as_str()),
             _ => Text::new(),
         }
     }
@@ -294,6 +314,10 @@ impl Settings {
 fn server(value: &str) -> Option<Text<64>> {
     let valid = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
     fitting(valid.then_some(value)?)
+}
+
+fn port(value: &str) -> Option<u16> {
+    value.parse().ok().filter(|port| *port != 0)
 }
 
 fn printable(value: &str) -> Option<Text<64>> {
@@ -359,6 +383,9 @@ mod tests {
             ("client_id", "p1"),
             ("command_password", "open sesame"),
             ("stream_server", "192.168.1.11"),
+            ("time_server", "192.168.1.1"),
+            ("time_port", "1123"),
+            ("time_zone", "EET-2EEST,M3.5.0/3,M10.5.0/4"),
         ] {
             let mut settings = Settings::default();
             assert_eq!(settings.set(name, value), Ok(()), "{name}");
@@ -412,6 +439,12 @@ mod tests {
             ("client_id", "a\0"),
             ("command_password", &long),
             ("stream_server", "a b"),
+            ("time_server", ""),
+            ("time_server", "pool ntp"),
+            ("time_port", "0"),
+            ("time_port", "65536"),
+            ("time_zone", "Europe/Amsterdam"),
+            ("time_zone", ""),
         ] {
             let mut settings = Settings::default();
             let expected = KEYS.iter().find(|key| key.name == name).unwrap().expected;

@@ -6,10 +6,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use embassy_time::Duration;
+use metertrekker::ntp;
 use metertrekker::p1::timestamp::{Letter, Stamp, local, tst};
 use metertrekker::p1::value::{FORMATTED_MAX, quantity};
 use metertrekker::reading::Reading;
 use metertrekker::receiver::{CrcPolicy, Receiver};
+use metertrekker::smartmeter::time::Moment;
+use metertrekker::smartmeter::zone::Zone;
 use metertrekker::soc::host::decode::decode;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -294,6 +298,37 @@ proptest! {
     fn any_bytes_are_a_time_stamp_or_none(text in vec(any::<u8>(), 0..20)) {
         if let Some(Stamp::At(utc, letter)) = tst(&text) {
             prop_assert_eq!(&local(utc, letter).compact()[..2], &text[..2]);
+        }
+    }
+
+    #[test]
+    fn a_time_servers_time_is_between_2020_and_2100_whatever_it_sends(
+        mut packet in vec(any::<u8>(), 0..60),
+        cookie in any::<u64>(),
+        microseconds in any::<u32>(),
+        is_ours in any::<bool>(),
+    ) {
+        if is_ours && packet.len() >= 48 {
+            packet[..2].copy_from_slice(&[0x24, 1]);
+            packet[4..12].fill(0);
+            packet[24..32].copy_from_slice(&cookie.to_be_bytes());
+        }
+        let round_trip = Duration::from_micros(microseconds.into());
+        if let Ok(time) = ntp::time(&packet, cookie, round_trip) {
+            prop_assert!((1_577_836_800_000..4_102_449_800_000).contains(&time.utc.0));
+            prop_assert!(u64::from(time.confidence) <= round_trip.as_millis() / 2 + 1);
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_zone_within_a_day_or_none(
+        text in "([A-Z]{3}|<[-+0-9]{3,5}>)[-+]?[0-9]{1,2}(:[0-9]{1,2}){0,2}([A-Z]{3}(-?[0-9]{1,2})?(,(M[0-9]{1,2}\\.[0-9]\\.[0-9]|J?[0-9]{1,3})(/-?[0-9]{1,3})?){2})?",
+        utc in 0..4_102_444_800u64,
+    ) {
+        if let Some(zone) = Zone::parse(&text) {
+            let at = utc * 1000;
+            let local = zone.local(Moment(at)).0;
+            prop_assert!(local.abs_diff(at) <= 26 * 3_600_000, "{text}");
         }
     }
 }

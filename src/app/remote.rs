@@ -98,7 +98,7 @@ struct Request {
     payload: heapless::Vec<u8, COMMAND>,
 }
 
-/// Commands over MQTT. RAM: 2.6 kB.
+/// Commands over MQTT. RAM: 2.8 kB.
 pub struct Mqtt<'n> {
     name: &'n str,
     requests: Channel<CriticalSectionRawMutex, Request, 2>,

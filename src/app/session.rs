@@ -24,7 +24,7 @@ const LIVENESS: Duration = Duration::from_secs(1);
 /// Bytes fetched at once.
 const CHUNK: usize = 64;
 
-/// What a session works in. RAM: 2.2 kB.
+/// What a session works in. RAM: 2.3 kB.
 pub struct Room {
     lines: Lines,
     answer: Answer,

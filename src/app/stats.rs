@@ -64,6 +64,12 @@ pub struct Stats {
     pub connections: Counter,
     /// Attempts to connect that failed.
     pub failed_connections: Counter,
+    /// Times that the time server has told the time.
+    pub times: Counter,
+    /// Times that it has not, although it was asked.
+    pub failed_times: Counter,
+    /// Packets from the time server's address that are no reply of its.
+    pub stray_times: Counter,
     /// Values that could not be kept across a restart.
     pub storage_errors: Counter,
 }

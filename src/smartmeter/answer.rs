@@ -5,11 +5,11 @@ use ufmt::{uDisplay, uWrite, uwrite};
 use super::fixed::Short;
 
 /// Bytes of the longest answer with its line end: all settings, each at its longest and escaped.
-pub const MAX: usize = 1536;
+pub const MAX: usize = 1664;
 
 const END: &str = "\r\n";
 
-/// Lines being written. RAM: 1.5 kB.
+/// Lines being written. RAM: 1.7 kB.
 ///
 /// Nothing is returned when one does not fit: [`MAX`] has room for each, which a test checks, and
 /// [`bytes`](Self::bytes) is empty otherwise.

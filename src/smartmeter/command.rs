@@ -66,6 +66,13 @@ pub enum Command {
     MqttServer(Text<64>),
     /// Another server to be offered the protocol.
     StreamServer(Text<64>),
+    /// Asks the time server for the time.
+    Ntp {
+        /// Nobody waits for it.
+        background: bool,
+    },
+    /// Another time server.
+    TimeServer(Text<64>),
     /// Shows the settings, or changes those that are in the payload.
     Settings {
         /// There is a payload.
@@ -87,7 +94,7 @@ pub struct Entry {
 }
 
 /// All commands, in the order of the manual; those at the end are this firmware's own.
-pub const COMMANDS: [Entry; 21] = [
+pub const COMMANDS: [Entry; 23] = [
     entry(
         "info",
         "",
@@ -158,6 +165,16 @@ pub const COMMANDS: [Entry; 21] = [
         "streamServer",
         r#","payload":{"server":"192.168.1.11"}"#,
         "a server that is offered this protocol on its port 54322, - for none",
+    ),
+    entry(
+        "ntp",
+        r#","payload":{"bg":true}"#,
+        "asks the time server now; with bg, which may be left out, without waiting for it",
+    ),
+    entry(
+        "timeServer",
+        r#","payload":{"server":"time.google.com","port":123}"#,
+        "the NTP server, - for none, and asks it; a port that is left out stays",
     ),
     entry(
         "settings",
@@ -310,6 +327,12 @@ impl Command {
                 "StreamServer address required in payload with key server",
                 "StreamServer address too long, only string of size 65 allowed",
             )?),
+            "ntp" => ntp(request)?,
+            "timeServer" => Self::TimeServer(server(
+                request,
+                "TimeServer address required in payload with key server",
+                "TimeServer address too long, only string of size 65 allowed",
+            )?),
             "settings" => settings(request)?,
             "unlock" => Self::Unlock(password(request)?),
             _ => return Err(Refusal::Unknown),
@@ -384,6 +407,19 @@ fn reset_energy(request: &Request<'_>) -> Result<Command, Refusal> {
     Ok(Command::ResetEnergy { energy, since })
 }
 
+fn ntp(request: &Request<'_>) -> Result<Command, Refusal> {
+    const WRONG: Refusal = Refusal::Argument("bg: give true or false, in payload");
+    let is_elsewhere = request.has(Place::Flat, "bg");
+    if is_elsewhere || request.has(Place::Flat, "payload") && !request.has_payload() {
+        return Err(WRONG);
+    }
+    let background = match request.has(Place::Payload, "bg") {
+        true => request.flag(Place::Payload, "bg").ok_or(WRONG)?,
+        false => false,
+    };
+    Ok(Command::Ntp { background })
+}
+
 fn settings(request: &Request<'_>) -> Result<Command, Refusal> {
     let changes = request.has(Place::Flat, "payload");
     if changes && !request.has_payload() {
@@ -432,6 +468,9 @@ pub const MQTT_SERVER: &Names = &[
 
 /// Those of `streamServer`.
 pub const STREAM_SERVER: &Names = &[("server", "stream_server")];
+
+/// Those of `timeServer`.
+pub const TIME_SERVER: &Names = &[("server", "time_server"), ("port", "time_port")];
 
 /// Puts the payload's settings into `settings`, which is useless when that fails: by `names` and
 /// nothing else, or by their own names.

@@ -8,6 +8,7 @@ mod commands;
 mod events;
 mod logbook;
 mod remote;
+mod time;
 
 use core::{
     cell::{Cell, RefCell},
@@ -16,23 +17,23 @@ use core::{
 };
 
 use embassy_futures::select::{Either, select};
-use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal, watch::Watch};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
 use super::{
+    clock::{Board, Clock},
     command::Refusal,
     energy::{Energy, Kept},
     flood::Flood,
     journal::{self, Cursor},
-    log::{Cut, Entry, Level, Log},
-    time::Moment,
+    log::{CLIENTS, Cut, Entry, Level, Log},
+    time::{Local, Moment},
     values::{Calibration, UNCALIBRATED, Values},
 };
 use crate::{
     app::stats::{Counter, Stats},
-    p1::timestamp::Utc,
     settings::{KEYS, Settings},
     storage::{Key, Shared, Store},
 };
@@ -45,9 +46,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Within this time after its start a device does not start over by the clock.
 const A_MINUTE: Duration = Duration::from_secs(60);
-
-/// Milliseconds since 1970-01-01 00:00:00 UTC by the board's clock; `None` while it has no idea.
-pub type Clock = fn() -> Option<u64>;
 
 /// Whose commands these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,14 +104,12 @@ struct State {
     energy: Energy,
     /// What of it is in flash.
     kept: Option<Kept>,
-    /// The meter's clock, and when it was read.
-    meter_clock: Option<(Utc, Instant)>,
+    clock: Clock,
 }
 
-/// The device. RAM: 1.9 kB, of which the settings are one.
+/// The device. RAM: 2.1 kB, of which the settings are almost one.
 pub struct Device<'d, 'f, F> {
     name: &'d str,
-    clock: Clock,
     store: &'d Shared<'f, F>,
     stats: &'d Stats,
     started: Instant,
@@ -136,6 +132,10 @@ pub struct Device<'d, 'f, F> {
     complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
     server_changed: Signal<CriticalSectionRawMutex, ()>,
+    time_server_changed: Signal<CriticalSectionRawMutex, ()>,
+    time_wanted: Signal<CriticalSectionRawMutex, ()>,
+    /// Whether the last attempt to get the time was a success, for all who may wait for it.
+    timed: Watch<CriticalSectionRawMutex, bool, { CLIENTS + 1 }>,
     restart: Signal<CriticalSectionRawMutex, ()>,
 }
 
@@ -143,13 +143,12 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     /// The device as its flash knows it. What cannot be read is counted, and has its default then.
     pub async fn open(
         name: &'d str,
-        clock: Clock,
+        board: Board,
         store: &'d Shared<'f, F>,
         stats: &'d Stats,
     ) -> Self {
         let device = Self {
             name,
-            clock,
             store,
             stats,
             started: Instant::now(),
@@ -166,13 +165,16 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                 values: Values::default(),
                 energy: Energy::default(),
                 kept: None,
-                meter_clock: None,
+                clock: Clock::new(board),
             }),
             connected: Cell::new(false),
             clients: Cell::new(0),
             complained: Cell::new(false),
             settings_changed: Signal::new(),
             server_changed: Signal::new(),
+            time_server_changed: Signal::new(),
+            time_wanted: Signal::new(),
+            timed: Watch::new(),
             restart: Signal::new(),
         };
         if device.recall().await.is_err() {
@@ -258,27 +260,32 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         self.server_changed.wait().await;
     }
 
-    /// The time: the board's, or else the meter's.
+    /// The time: a time server's, or the board's, or the meter's.
     pub fn now(&self) -> Option<Moment> {
-        if let Some(now) = (self.clock)() {
-            return Some(Moment(now));
-        }
-        let (utc, at) = self.state.borrow().meter_clock?;
-        Some(Moment(u64::from(utc) * 1000 + at.elapsed().as_millis()))
+        self.state.borrow().clock.at(Instant::now())
     }
 
     fn now_or_epoch(&self) -> Moment {
         self.now().unwrap_or(Moment(0))
     }
 
+    /// What a clock in this device's zone shows at that time.
+    fn local(&self, at: Moment) -> Local {
+        self.state.borrow().settings.time_zone.local(at)
+    }
+
+    fn local_now(&self) -> Local {
+        self.local(self.now_or_epoch())
+    }
+
     /// Tells all clients.
     pub fn tell(&self, level: Level, write: impl FnOnce(&mut Cut<'_>)) {
-        self.log.tell(Entry::new(level, self.now_or_epoch(), write));
+        self.log.tell(Entry::new(level, self.local_now(), write));
     }
 
     /// The line that says that this device is alive.
     pub fn liveness(&self) -> Entry {
-        Entry::new(Level::Info, self.now_or_epoch(), |_| {})
+        Entry::new(Level::Info, self.local_now(), |_| {})
     }
 
     /// Keeps what was counted and starts over by the clock, for ever.
@@ -305,7 +312,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let wanted = self.state.borrow().daily_restart;
         wanted.is_some_and(|(hour, minute)| {
             self.now().is_some_and(|now| {
-                let now = now.local();
+                let now = self.local(now).calendar();
                 (now.hour, now.minute) == (hour.into(), minute.into())
             })
         })

@@ -8,7 +8,7 @@ use ufmt::{uWrite, uwrite};
 
 use super::{
     journal::MAX_TEXT,
-    time::{Brief, Moment},
+    time::{Brief, Local},
 };
 use crate::settings::Text;
 
@@ -84,13 +84,13 @@ impl Level {
 pub struct Entry {
     /// How much it matters.
     pub level: Level,
-    at: Moment,
+    at: Local,
     text: Text<LINE>,
 }
 
 impl Entry {
     /// A line about what happened at `at`.
-    pub fn new(level: Level, at: Moment, write: impl FnOnce(&mut Cut<'_>)) -> Self {
+    pub fn new(level: Level, at: Local, write: impl FnOnce(&mut Cut<'_>)) -> Self {
         let mut text = Text::new();
         write(&mut Cut(&mut text));
         Self { level, at, text }
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn entry(text: &str) -> Entry {
-        Entry::new(Level::Info, Moment(1_614_680_894_000), |line| {
+        Entry::new(Level::Info, Local(1_614_684_494_000), |line| {
             let _ = uwrite!(line, "{}", text);
         })
     }

@@ -7,6 +7,7 @@
 //! knows a socket; [`crate::app::session`] does.
 
 pub mod answer;
+pub mod clock;
 pub mod command;
 pub mod device;
 pub mod energy;
@@ -18,3 +19,4 @@ pub mod log;
 pub mod request;
 pub mod time;
 pub mod values;
+pub mod zone;

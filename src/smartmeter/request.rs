@@ -140,6 +140,21 @@ impl<'a> Request<'a> {
         found
     }
 
+    /// A boolean, or its name as a string. `None` when it is missing or something else.
+    pub fn flag(&self, place: Place, key: &str) -> Option<bool> {
+        let mut found = None;
+        self.find(place, key, &mut |index, value| {
+            if index.is_none() {
+                found = match value {
+                    Value::Bool(flag) => Some(flag),
+                    Value::Text(text) => text.parse().ok(),
+                    _ => None,
+                };
+            }
+        });
+        found
+    }
+
     /// The first `N` numbers of an array times 10^`decimals`, and how many elements it has; `None`
     /// when it is missing or something else. An element that is no number is `None`.
     pub fn numbers<const N: usize>(

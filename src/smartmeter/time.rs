@@ -2,7 +2,7 @@
 
 use ufmt::{Formatter, uDisplay, uWrite};
 
-use crate::p1::timestamp::{Calendar, Letter, Utc, local};
+use crate::p1::timestamp::{Calendar, Utc};
 
 /// A point in time: milliseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,25 +13,31 @@ impl Moment {
     pub fn utc(self) -> Utc {
         (self.0 / 1000).try_into().unwrap_or(Utc::MAX)
     }
+}
 
-    /// The calendar fields in European local time.
-    pub fn local(self) -> Calendar {
-        local(self.utc().min(LAST), Letter::Missing)
+/// What a clock on the wall shows: milliseconds since it showed 1970-01-01 00:00:00. A
+/// [`Zone`](super::zone::Zone) makes one of a [`Moment`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local(pub u64);
+
+impl Local {
+    /// The calendar fields, up to the end of 2099: the next year has no leap day.
+    pub fn calendar(self) -> Calendar {
+        const LAST: u64 = 4_102_444_799;
+        // It fits: the last one does.
+        Calendar::of((self.0 / 1000).min(LAST) as u32)
     }
 }
 
-/// 2100-01-01, up to which the rule for local time holds.
-const LAST: Utc = 4_102_444_800;
-
 /// `03/02/2021 11:27:40.182`.
-pub struct Long(pub Moment);
+pub struct Long(pub Local);
 
 /// `03/02 11:28:14`.
-pub struct Brief(pub Moment);
+pub struct Brief(pub Local);
 
 impl uDisplay for Long {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let at = self.0.local();
+        let at = self.0.calendar();
         digits(f, at.month, 2)?;
         f.write_str("/")?;
         digits(f, at.day, 2)?;
@@ -45,7 +51,7 @@ impl uDisplay for Long {
 
 impl uDisplay for Brief {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
-        let at = self.0.local();
+        let at = self.0.calendar();
         digits(f, at.month, 2)?;
         f.write_str("/")?;
         digits(f, at.day, 2)?;
@@ -84,24 +90,25 @@ mod tests {
     use ufmt::uwrite;
 
     use super::*;
+    use crate::smartmeter::zone::Zone;
 
     #[test]
     fn times_are_local_and_month_first() {
         let mut text = String::<40>::new();
-        uwrite!(
-            text,
-            "{} {}",
-            Long(Moment(1_614_680_860_182)),
-            Brief(Moment(1_628_000_000_999))
-        )
-        .unwrap();
+        let zone = Zone::default();
+        let long = Long(zone.local(Moment(1_614_680_860_182)));
+        let brief = Brief(zone.local(Moment(1_628_000_000_999)));
+        uwrite!(text, "{} {}", long, brief).unwrap();
         assert_eq!(text, "03/02/2021 11:27:40.182 08/03 16:13:20");
     }
 
     #[test]
     fn the_end_of_time_is_harmless() {
         let mut text = String::<40>::new();
-        uwrite!(text, "{}", Brief(Moment(u64::MAX))).unwrap();
+        uwrite!(text, "{}", Brief(Local(u64::MAX))).unwrap();
         assert_eq!(text.len(), 14);
+        text.clear();
+        uwrite!(text, "{}", Long(Local(u64::MAX))).unwrap();
+        assert_eq!(text, "12/31/2099 23:59:59.615");
     }
 }

@@ -13,7 +13,7 @@ use crate::support::firmware::{self, command, text};
 use crate::support::peers::Subscriber;
 
 /// A client that waits for the lines it wants.
-struct Client {
+pub struct Client {
     lines: BufReader<TcpStream>,
 }
 
@@ -27,7 +27,7 @@ impl Client {
     }
 
     /// A client and what it is told first.
-    fn greeted(port: u16) -> (Client, serde_json::Value) {
+    pub fn greeted(port: u16) -> (Client, serde_json::Value) {
         let mut client = Client::connect(port);
         let line = client.line().expect("a greeting");
         let json = line.strip_prefix("Info:").expect("its prefix");
@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// The next line, `None` at the end.
-    fn line(&mut self) -> Option<String> {
+    pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.lines.read_line(&mut line) {
             Ok(0) => None,
@@ -52,13 +52,13 @@ impl Client {
         }
     }
 
-    fn send(&mut self, request: &str) {
+    pub fn send(&mut self, request: &str) {
         let line = format!("{request}\r\n");
         self.lines.get_mut().write_all(line.as_bytes()).unwrap();
     }
 
     /// The answer to a request; lines of the log before it are passed.
-    fn ask(&mut self, request: &str) -> serde_json::Value {
+    pub fn ask(&mut self, request: &str) -> serde_json::Value {
         self.send(request);
         loop {
             let line = self.line().expect("an answer");
@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// The answer once it is no error: the first telegram has to come.
-    fn ask_until(
+    pub fn ask_until(
         &mut self,
         request: &str,
         good: impl Fn(&serde_json::Value) -> bool,
@@ -90,7 +90,7 @@ impl Client {
 }
 
 /// The port in the line that says where `what` is.
-fn port(running: &mut Running, what: &str) -> u16 {
+pub fn port(running: &mut Running, what: &str) -> u16 {
     running.wait_for(what, |lines| {
         let line = lines.iter().find(|line| line.starts_with(what))?;
         let separator = if what == "commands" { ":" } else { "port " };
@@ -102,7 +102,7 @@ fn port(running: &mut Running, what: &str) -> u16 {
     })
 }
 
-fn start(state: &Path, args: &[&str]) -> Running {
+pub fn start(state: &Path, args: &[&str]) -> Running {
     firmware::start(&[&["run", "--state", text(state)], args].concat())
 }
 

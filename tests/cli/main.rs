@@ -8,3 +8,4 @@ mod running;
 mod support;
 mod table;
 mod terminal;
+mod time;

@@ -7,13 +7,13 @@ use std::{env, fmt::Write, fs, net::SocketAddr, path::Path};
 
 use embassy_futures::{
     poll_once,
-    select::{Either, select},
+    select::{Either3, select3},
     yield_now,
 };
-use embassy_sync::mutex::Mutex;
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embassy_time::{Duration, Timer};
 use metertrekker::{
-    app::{monitor::Monitor, stats::Stats},
+    app::{monitor::Monitor, ntp, stats::Stats},
     settings::{KEYS, Settings},
     smartmeter::{
         answer::Answer,
@@ -29,11 +29,17 @@ use metertrekker::{
 
 use ufmt::uwrite;
 
-use super::telegrams::{old, one_phase, reading, three_phases};
+use super::{
+    telegrams::{old, one_phase, reading, three_phases},
+    time_server::TimeServer,
+};
 
 type Flash = RamFlash<4096, 2>;
 
 const PATH: &str = "tests/commands/golden.txt";
+
+/// Milliseconds since 1970 when the transcript begins.
+const EPOCH: u64 = 1_614_680_860_182;
 
 fn client(name: &str) -> Client {
     let peer = match name {
@@ -73,23 +79,33 @@ async fn until_restart<'f>(
     out: &mut String,
 ) {
     let stats = Stats::new();
-    let clock = || Some(1_614_680_860_182 + embassy_time::Instant::now().as_millis());
+    let clock = || Some(EPOCH + embassy_time::Instant::now().as_millis());
     let device = Device::open("smartmeterX", clock, store, &stats)
         .await
         .with_journal(journal);
-    match select(device.keep_log(), play(lines, &device, journal, out)).await {
-        Either::First(never) => match never {},
-        Either::Second(()) => {}
+    device.address.set(Some([192, 168, 0, 138].into()));
+    // Three seconds from what the board thinks.
+    let network = TimeServer::new(EPOCH + 3_000);
+    let started = Signal::<NoopRawMutex, ()>::new();
+    let timing = async {
+        started.wait().await;
+        ntp::run(&device, &network, 1).await
+    };
+    let script = script(lines, &device, journal, &network, &started, out);
+    match select3(device.keep_log(), timing, script).await {
+        Either3::First(never) | Either3::Second(never) => match never {},
+        Either3::Third(()) => {}
     }
 }
 
-async fn play(
+async fn script(
     lines: &mut impl Iterator<Item = &str>,
     device: &Device<'_, '_, Flash>,
     journal: &journal::Shared<'_, Flash>,
+    network: &TimeServer,
+    started: &Signal<NoopRawMutex, ()>,
     out: &mut String,
 ) {
-    device.address.set(Some([192, 168, 0, 138].into()));
     let mut listener = device.log.listen().unwrap();
     let mut the_client = client("49152");
     let mut answer = Answer::new();
@@ -135,6 +151,10 @@ async fn play(
             ["telegram", "one"] => device.believed(&reading(&one_phase())),
             ["telegram", "old"] => device.believed(&reading(&old())),
             ["seconds", count] => Timer::after(Duration::from_secs(count.parse().unwrap())).await,
+            // The network is there.
+            ["network"] => started.signal(()),
+            ["time", "server", "answers"] => network.answers(22),
+            ["time", "server", "silent"] => network.is_silent(),
             // What the board has been told to do.
             ["change"] => {
                 let change = poll_once(device.changed());
@@ -247,7 +267,10 @@ fn the_longest_answers_fit() {
         let mut answer = Answer::new();
         // Each at its longest, of what takes most room in JSON.
         for key in KEYS {
-            let longest = ["65535", "3600", "120", "false", "optional", "dsmr4", "3"];
+            let zone = format!("<{}>0", "A".repeat(45));
+            let longest = [
+                &zone, "65535", "3600", "120", "false", "optional", "dsmr4", "3",
+            ];
             let quotes = [64, 32].map(|count| "\"".repeat(count));
             let topic = format!("/{}", "\"".repeat(63));
             let mut values = quotes

@@ -24,12 +24,13 @@ use super::telegrams::{reading, three_phases};
 type Flash = RamFlash<1024, 3>;
 
 /// What a user can set, one command after the other.
-const COMMANDS: [&str; 6] = [
+const COMMANDS: [&str; 7] = [
     r#"{"cmd":"mqttServer","payload":{"server":"broker.local"}}"#,
     r#"{"cmd":"settings","payload":{"interval":60,"root":"home/meter","mqtt_password":"secret"}}"#,
     r#"{"cmd":"calibration","cal":[1.1,1.2,1.3,1.4,1.5,1.6]}"#,
     r#"{"cmd":"dailyRestart","hour":4,"minute":30}"#,
     r#"{"cmd":"settings","payload":{"interval":15,"mqtt_server":"-"}}"#,
+    r#"{"cmd":"timeServer","payload":{"server":"192.168.1.12","port":1123}}"#,
     r#"{"cmd":"factoryReset"}"#,
 ];
 

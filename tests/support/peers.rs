@@ -1,4 +1,4 @@
-//! Real programs on loopback: mosquitto, Telegraf, InfluxDB. Each has a free port and its state in a folder of its own, and
+//! Real programs on loopback: mosquitto, Telegraf, InfluxDB, chrony. Each has a free port and its state in a folder of its own, and
 //! ends with its owner.
 //!
 //! A peer that is not installed is a panic under `CI=true`. Elsewhere `start` says on standard error what did not run,
@@ -8,7 +8,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -404,6 +404,60 @@ impl Influxd {
     }
 
     /// Ends it in good order.
+    pub fn stop(&mut self) {
+        self.running.stop();
+    }
+}
+
+/// An NTP server that tells this machine's time as one of stratum 3 does, and sets no clock.
+pub struct Chrony {
+    port: u16,
+    _folder: TempDir,
+    running: Running,
+}
+
+impl Chrony {
+    /// Starts it and waits until it listens.
+    pub fn start() -> Option<Chrony> {
+        // Where `./test` unpacks it, beside target/tmp.
+        let unpacked =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools/chrony/usr/sbin/chronyd");
+        let program = match unpacked.is_file() {
+            true => unpacked,
+            false => find("chronyd", "`./test` unpacks it")?,
+        };
+        let folder = tempfile::tempdir().expect("a folder for chrony");
+        let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|socket| socket.local_addr())
+            .expect("a free port on loopback")
+            .port();
+        let conf = folder.path().join("chrony.conf");
+        let pid = folder.path().join("pid");
+        let text = format!(
+            "port {port}\nbindaddress 127.0.0.1\nallow 127.0.0.1\nlocal stratum 3\ncmdport 0\npidfile {}\n",
+            pid.display()
+        );
+        fs::write(&conf, text).expect("chrony.conf is written");
+        let mut command = Command::new(program);
+        // Without a hand on the clock (-x) it needs no rights (-U), and no other user either.
+        command
+            .args(["-x", "-U", "-d", "-u", "root", "-f"])
+            .arg(conf);
+        let mut running = Running::start("chronyd", &mut command);
+        running.wait_for_line("Disabled control of system clock");
+        Some(Chrony {
+            port,
+            _folder: folder,
+            running,
+        })
+    }
+
+    /// Its UDP port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it.
     pub fn stop(&mut self) {
         self.running.stop();
     }

@@ -10,7 +10,7 @@ use crate::{
     settings::{Form, KEYS, Settings},
     smartmeter::{
         answer::{Answer, Escaped},
-        command::{Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, apply},
+        command::{Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply},
         energy::Kept,
         fixed::Rounded,
         line,
@@ -197,6 +197,38 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     answer.string("stream_server", &server);
                 });
             }
+            Command::Ntp { background } => {
+                let synced = match background {
+                    true => {
+                        self.sync_in_background();
+                        true
+                    }
+                    false => self.sync().await,
+                };
+                let now = self.local_now();
+                answer.object(|answer| {
+                    answer.head(!synced, name);
+                    let words = ["Error syncing time", "Time synced"];
+                    answer.string("msg", words[usize::from(synced)]);
+                    answer.composed("current_time", |text| {
+                        let _ = uwrite!(text, "{}", Long(now));
+                    });
+                });
+            }
+            Command::TimeServer(server) => {
+                self.change(request, Some(TIME_SERVER)).await?;
+                if server != NONE {
+                    // Whether it answers is in the log.
+                    self.sync().await;
+                }
+                answer.object(|answer| {
+                    answer.head(false, name);
+                    answer.composed("msg", |text| {
+                        let _ = uwrite!(text, "Set TimeServer address to: {}", server.as_str());
+                    });
+                    answer.string("time_server", &server);
+                });
+            }
             Command::Settings { changes } => {
                 let before = match changes {
                     true => Some(self.change(request, None).await?),
@@ -252,6 +284,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
         if settings.stream_server != before.stream_server {
             self.server_changed.signal(());
         }
+        let time_server = |settings: &Settings| (settings.time_server.clone(), settings.time_port);
+        if time_server(&settings) != time_server(&before) {
+            self.time_server_changed.signal(());
+        }
         if is_of_tasks(&settings, &before) {
             self.settings_changed.signal(());
         }
@@ -261,7 +297,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     /// Writes the line that each new client gets.
     pub fn info(&self, answer: &mut Answer) {
-        let now = self.now_or_epoch();
+        let now = self.local_now();
         let state = self.state.borrow();
         let settings = &state.settings;
         let energy = state.energy.counted().unwrap_or_default().phases;
@@ -284,7 +320,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             });
             answer.string("mqtt_server", &settings.mqtt_server);
             answer.string("stream_server", &settings.stream_server);
-            answer.string("time_server", NONE);
+            answer.string("time_server", &settings.time_server);
             answer.number("sampling_rate", 0u32);
             answer.number("buffer_size", 0u32);
             answer.flag("psram", false);
@@ -351,7 +387,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
             if counted.since != 0 {
                 answer.number("startTs", counted.since);
                 answer.composed("start", |text| {
-                    let _ = uwrite!(text, "{}", Long(Moment(u64::from(counted.since) * 1000)));
+                    let since = Moment(u64::from(counted.since) * 1000);
+                    let _ = uwrite!(text, "{}", Long(self.local(since)));
                 });
                 answer.number("days", now.saturating_sub(counted.since) / 86_400);
             }
@@ -391,10 +428,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let state = &mut *self.state.borrow_mut();
         state.energy.reset(energy, at.utc());
         state.kept = Some(kept);
+        let shown = state.settings.time_zone.local(at);
         done(answer, name, |text| {
             let _ = uwrite!(text, "Energy reset to ");
             list(text, energy, 2);
-            let _ = uwrite!(text, ", @{}", Long(at));
+            let _ = uwrite!(text, ", @{}", Long(shown));
         });
         Ok(())
     }
@@ -405,6 +443,9 @@ fn is_of_tasks(settings: &Settings, before: &Settings) -> bool {
     let mut same = settings.clone();
     same.command_password = before.command_password.clone();
     same.stream_server = before.stream_server.clone();
+    same.time_server = before.time_server.clone();
+    same.time_port = before.time_port;
+    same.time_zone = before.time_zone.clone();
     same != *before
 }
 

@@ -26,7 +26,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
         let now = Instant::now();
         let values = Values::of(reading, now);
         if let Some(clock) = reading.clock() {
-            self.state.borrow_mut().meter_clock = Some((clock.utc, now));
+            self.told_by_meter(clock.utc, now);
         }
         let utc = self.now().map_or(0, |now| now.utc());
         let state = &mut *self.state.borrow_mut();

@@ -57,7 +57,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     ) -> Infallible {
         let mut row = Text::<MAX_TEXT>::new();
         // It fits.
-        let _ = uwrite!(row, "{}: Reboot", Brief(self.now_or_epoch()));
+        let _ = uwrite!(row, "{}: Reboot", Brief(self.local_now()));
         self.keep(journal, &row).await;
         loop {
             let entry = match listener.next_message().await {

@@ -51,7 +51,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         decimals: u8,
         answer: &mut Answer,
     ) {
-        let now = self.now_or_epoch();
+        let now = self.local_now();
         answer.object(|answer| match phases {
             Ok(phases) => {
                 answer.composed("value", |text| {
@@ -79,7 +79,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     /// Whether anything is being sampled.
     pub fn sampling(&self, answer: &mut Answer) {
-        let now = self.now_or_epoch();
+        let now = self.local_now();
         answer.object(|answer| {
             answer.string("sampleState", "idle");
             answer.composed("ts", |text| {

@@ -9,8 +9,8 @@ use std::string::{String, ToString};
 use std::thread;
 
 use async_io::Async;
-use edge_nal::{AddrType, Dns, TcpAccept, TcpConnect};
-use edge_nal_std::{Stack, TcpSocket};
+use edge_nal::{AddrType, Dns, TcpAccept, TcpConnect, UdpConnect};
+use edge_nal_std::{Stack, TcpSocket, UdpSocket};
 use rustix::net::sockopt;
 
 /// The network of the PC. Connecting has no time limit of its own beyond the operating system's:
@@ -23,12 +23,23 @@ impl TcpConnect for Net {
     type Socket<'a> = TcpSocket;
 
     async fn connect(&self, remote: SocketAddr) -> io::Result<TcpSocket> {
-        let socket = Stack::new().connect(remote).await.map_err(|error| {
-            io::Error::new(error.kind(), format!("connecting to {remote}: {error}"))
-        })?;
+        let socket = TcpConnect::connect(&Stack::new(), remote)
+            .await
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("connecting to {remote}: {error}"))
+            })?;
         // What is to share a segment is gathered before it is written; the rest should not wait.
         socket.as_ref().set_nodelay(true)?;
         Ok(socket)
+    }
+}
+
+impl UdpConnect for Net {
+    type Error = io::Error;
+    type Socket<'a> = UdpSocket;
+
+    async fn connect(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<UdpSocket> {
+        UdpConnect::connect(&Stack::new(), local, remote).await
     }
 }
 

@@ -5,11 +5,15 @@ use core::{
     future::pending,
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
-use std::{boxed::Box, net::UdpSocket};
+use std::{
+    boxed::Box,
+    hash::{BuildHasher, RandomState},
+    net::UdpSocket,
+};
 
 use async_channel::Receiver;
 use embassy_futures::{
-    join::{join3, join4},
+    join::{join3, join5},
     select::{Either, Either3, select, select3},
 };
 
@@ -19,6 +23,7 @@ use crate::{
         caller,
         mailbox::Mailbox,
         meter::Meter,
+        ntp,
         publisher::{self, Publisher},
         remote::Mqtt,
         server,
@@ -129,7 +134,15 @@ impl Clients {
                 None => pending().await,
             }
         };
-        let (never, ..) = join4(listening, calling, console, device.keep_house()).await;
+        let timing = async {
+            match &self.listener {
+                // Its keys are the only thing in the standard library that nobody else knows.
+                Some(_) => ntp::run(device, &Net, RandomState::new().hash_one(())).await,
+                None => pending().await,
+            }
+        };
+        let keeping = device.keep_house();
+        let (never, ..) = join5(listening, calling, console, timing, keeping).await;
         never
     }
 }

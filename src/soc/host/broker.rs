@@ -12,7 +12,6 @@ use std::net::{TcpListener, TcpStream};
 use std::string::{String, ToString};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 use embassy_futures::select::{Either, select};
 use rumqttd::protocol::Protocol;
@@ -26,8 +25,6 @@ const MQTT_PORT: u16 = 1883;
 const PORTS: u16 = 100;
 /// Time that rumqttd has to open a port.
 const START_LIMIT: Duration = Duration::from_secs(5);
-/// Somebody else may open the port between our look and rumqttd's: its error arrives within this.
-const ERROR_LIMIT: Duration = Duration::from_millis(20);
 
 /// A running broker; it ends with the value.
 #[derive(Debug)]
@@ -43,7 +40,7 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker that listens on `listen`, on port 1883 or the next free one.
     ///
-    /// Takes about 50 ms. One thread of rumqttd outlives the value, asleep.
+    /// One thread of rumqttd outlives the value, asleep.
     ///
     /// # Errors
     /// The address is not one of this machine, or no port is free.
@@ -151,7 +148,7 @@ impl Listener {
         P: Protocol + Clone + Send + 'static,
     {
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        let (failed, failure) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -159,10 +156,16 @@ impl Listener {
         let thread = thread::Builder::new()
             .name(format!("mqtt {}", address.port()))
             .spawn(move || {
-                let serving = select(server.start(LinkType::Remote), stopped.recv());
+                let opened = tell.clone();
+                // Polled second: rumqttd has the port by then, or has failed for want of it.
+                let stopped = async {
+                    let _ = opened.send(Ok(()));
+                    stopped.recv().await
+                };
+                let serving = select(server.start(LinkType::Remote), stopped);
                 if let Either::First(Err(error)) = runtime.block_on(serving) {
                     // The starter has gone when the port was open once.
-                    let _ = failed.send(error.to_string());
+                    let _ = tell.send(Err(error.to_string()));
                 }
             })
             .map_err(StartError::Thread)?;
@@ -170,17 +173,11 @@ impl Listener {
             stop,
             thread: Some(thread),
         };
-        let started = Instant::now();
-        while started.elapsed() < START_LIMIT {
-            let open = TcpStream::connect_timeout(&address, START_LIMIT).is_ok();
-            match failure.recv_timeout(ERROR_LIMIT) {
-                Ok(error) => return Err(StartError::Server(error)),
-                Err(mpsc::RecvTimeoutError::Timeout) if open => return Ok(listener),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            }
+        match told.recv_timeout(START_LIMIT) {
+            Ok(Ok(())) if TcpStream::connect_timeout(&address, START_LIMIT).is_ok() => Ok(listener),
+            Ok(Err(error)) => Err(StartError::Server(error)),
+            _ => Err(StartError::Server(String::from("the port does not open"))),
         }
-        Err(StartError::Server(String::from("the port does not open")))
     }
 }
 

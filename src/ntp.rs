@@ -7,7 +7,7 @@
 use embassy_time::Duration;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use crate::smartmeter::time::Moment;
+use crate::smartmeter::time::{END, Moment};
 
 /// The port of servers.
 pub const PORT: u16 = 123;
@@ -34,9 +34,6 @@ const PIVOT: u64 = 1_577_836_800;
 
 /// The same in seconds since 1900.
 const PIVOT_1900: u32 = 3_786_825_600;
-
-/// 2100-01-01, up to which local time is known.
-const END: u64 = 4_102_444_800;
 
 /// Why a packet does not tell the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

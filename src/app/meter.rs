@@ -78,7 +78,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
     /// Reads `port` until its input ends, which a line's never does, and closes the mailbox then.
     ///
     /// A telegram is asked for when the interval has passed, and the request released as soon as
-    /// one is proved (P1 companion standard 5.0.2 §5.3). A meter that streams all the time is as
+    /// one is proved (P1 companion standard 5.0.2 §5.3), unless the monitor wants every one. A meter that streams all the time is as
     /// good: what comes in between is proved and not published.
     pub async fn run(&mut self, port: &mut impl Port) {
         self.waits = port.waits();
@@ -90,7 +90,8 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         let mut last_byte = Instant::now();
         let mut requested = None;
         loop {
-            let wanted = self.is_wanted(Instant::now());
+            let now = Instant::now();
+            let wanted = self.is_wanted(now);
             let asked = wanted || self.monitor.wants_every();
             // On a PC that is a call to the operating system, and this loop turns often.
             if requested.replace(asked) != Some(asked) {
@@ -100,12 +101,11 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 .receiver
                 .is_within_telegram()
                 .then_some(last_byte + SILENCE);
-            let turn = if wanted { self.timeout() } else { self.due };
-            // Somebody may want every telegram from any moment on.
-            let turn = if asked {
-                turn
-            } else {
-                turn.min(Instant::now() + GLANCE)
+            let turn = match (wanted, asked) {
+                (true, _) => self.timeout(),
+                (false, true) => self.due,
+                // Somebody may want every telegram from any moment on.
+                (false, false) => self.due.min(now + GLANCE),
             };
             let wake = silent.map_or(turn, |silent| silent.min(turn));
             match select(port.read(&mut buffer), Timer::at(wake)).await {

@@ -195,12 +195,7 @@ impl uWrite for Escaped<'_> {
                 b'"' => self.0.raw("\\\""),
                 b'\\' => self.0.raw("\\\\"),
                 control => {
-                    const HEX: [&str; 16] = [
-                        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e",
-                        "f",
-                    ];
-                    self.0.raw(if control < 16 { "\\u000" } else { "\\u001" });
-                    self.0.raw(HEX[usize::from(control % 16)]);
+                    let _ = uwrite!(self.0, "\\u00{}{:x}", control / 16, control % 16);
                 }
             }
         }

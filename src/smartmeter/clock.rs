@@ -60,7 +60,7 @@ impl Clock {
 
     /// The meter has said that it was `utc` at `at`. That counts until a time server is heard.
     pub fn told_by_meter(&mut self, utc: Utc, at: Instant) {
-        let utc = Moment(u64::from(utc) * 1000);
+        let utc = Moment::from(utc);
         let is_known = self.told.is_some_and(|told| {
             told.by_server || told.at(at).0.abs_diff(utc.0) < METER_EXACT_TO.as_millis()
         });

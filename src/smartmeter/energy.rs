@@ -154,7 +154,8 @@ impl Energy {
     }
 }
 
-fn sum(phases: &Phases) -> i64 {
+/// All phases together.
+pub fn sum(phases: &Phases) -> i64 {
     phases
         .iter()
         .fold(0, |sum, phase| sum.saturating_add(*phase))

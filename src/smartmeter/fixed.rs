@@ -2,6 +2,8 @@
 
 use ufmt::{Formatter, uDisplay, uWrite};
 
+use crate::p1::value::{FORMATTED_MAX, Number};
+
 /// Reads a JSON number, times 10^`decimals`; what is behind them is cut off. `None` for anything else
 /// and for what does not fit.
 pub fn parse(text: &str, decimals: u8) -> Option<i64> {
@@ -120,26 +122,13 @@ fn print<W: uWrite + ?Sized>(
     decimals: u8,
     f: &mut Formatter<'_, W>,
 ) -> Result<(), W::Error> {
-    // 20 digits, a sign and a point.
-    let mut text = [0; 22];
-    let mut at = text.len();
-    let mut left = value.unsigned_abs();
-    let mut place = 0;
-    while left > 0 || place <= decimals {
-        if place == decimals && decimals > 0 {
-            at -= 1;
-            text[at] = b'.';
-        }
-        at -= 1;
-        text[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        place += 1;
-    }
-    if value < 0 {
-        at -= 1;
-        text[at] = b'-';
-    }
-    f.write_str(core::str::from_utf8(&text[at..]).unwrap_or_default())
+    let number = Number {
+        mantissa: value,
+        decimals,
+        width: 0,
+    };
+    let mut buffer = [0; FORMATTED_MAX];
+    f.write_str(core::str::from_utf8(number.format(&mut buffer)).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Lines are appended to the area in use. When it is full the other one, which has the oldest lines, is
 //! erased and begun; so half of the lines at least stay, and the areas wear evenly. To forget all lines
-//! a mark is appended, which costs no erase. A power cut at any moment costs at most the line under way,
+//! a mark is appended, which costs no erase as long as it fits. A power cut at any moment costs at most the line under way,
 //! and while an area is being erased, what it had.
 //!
 //! An area starts with a header: magic, generation, erases so far, where the lines start that are not
@@ -124,7 +124,7 @@ struct Record {
 
 /// Lines in a range of flash.
 ///
-/// RAM: one buffer of 152 bytes and 15 words beside the flash driver itself.
+/// RAM: one buffer of 152 bytes and 17 words beside the flash driver itself.
 pub struct Journal<F> {
     flash: F,
     range: Range<u32>,

@@ -8,12 +8,21 @@ use crate::p1::timestamp::{Calendar, Utc};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
+impl From<Utc> for Moment {
+    fn from(utc: Utc) -> Self {
+        Self(u64::from(utc) * 1000)
+    }
+}
+
 impl Moment {
     /// Its whole seconds.
     pub fn utc(self) -> Utc {
         (self.0 / 1000).try_into().unwrap_or(Utc::MAX)
     }
 }
+
+/// 2100-01-01 in seconds since 1970, up to which the calendar is known.
+pub const END: u64 = 4_102_444_800;
 
 /// What a clock on the wall shows: milliseconds since it showed 1970-01-01 00:00:00. A
 /// [`Zone`](super::zone::Zone) makes one of a [`Moment`].
@@ -23,9 +32,8 @@ pub struct Local(pub u64);
 impl Local {
     /// The calendar fields, up to the end of 2099: the next year has no leap day.
     pub fn calendar(self) -> Calendar {
-        const LAST: u64 = 4_102_444_799;
         // It fits: the last one does.
-        Calendar::of((self.0 / 1000).min(LAST) as u32)
+        Calendar::of((self.0 / 1000).min(END - 1) as u32)
     }
 }
 

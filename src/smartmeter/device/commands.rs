@@ -28,6 +28,15 @@ const GUESS: Duration = Duration::from_secs(1);
 /// What a request that cannot be read is answered with, in the protocol's own words.
 const FORMAT_ERROR: &str = r#"JSON format error, syntax: {"cmd":<cmdName>, "[payload":{<data>}]}}"#;
 
+/// The settings that meter and publisher do not work with.
+const NOT_OF_TASKS: [&str; 5] = [
+    "command_password",
+    "stream_server",
+    "time_server",
+    "time_port",
+    "time_zone",
+];
+
 /// What a broker or server that is not set is called.
 const NONE: &str = "-";
 
@@ -179,23 +188,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             Command::MqttServer(server) => {
                 self.change(request, Some(MQTT_SERVER)).await?;
-                answer.object(|answer| {
-                    answer.head(false, name);
-                    answer.composed("msg", |text| {
-                        let _ = uwrite!(text, "Set MQTTServer address to: {}", server.as_str());
-                    });
-                    answer.string("mqtt_server", &server);
-                });
+                server_set(answer, name, ("MQTTServer", "mqtt_server"), &server);
             }
             Command::StreamServer(server) => {
                 self.change(request, Some(STREAM_SERVER)).await?;
-                answer.object(|answer| {
-                    answer.head(false, name);
-                    answer.composed("msg", |text| {
-                        let _ = uwrite!(text, "Set StreamServer address to: {}", server.as_str());
-                    });
-                    answer.string("stream_server", &server);
-                });
+                server_set(answer, name, ("StreamServer", "stream_server"), &server);
             }
             Command::Ntp { background } => {
                 let synced = match background {
@@ -221,13 +218,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     // Whether it answers is in the log.
                     self.sync().await;
                 }
-                answer.object(|answer| {
-                    answer.head(false, name);
-                    answer.composed("msg", |text| {
-                        let _ = uwrite!(text, "Set TimeServer address to: {}", server.as_str());
-                    });
-                    answer.string("time_server", &server);
-                });
+                server_set(answer, name, ("TimeServer", "time_server"), &server);
             }
             Command::Settings { changes } => {
                 let before = match changes {
@@ -281,14 +272,14 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 self.put_in(store, key, value.as_bytes()).await?;
             }
         }
-        if settings.stream_server != before.stream_server {
+        let differs = |name| settings.get(name) != before.get(name);
+        if differs("stream_server") {
             self.server_changed.signal(());
         }
-        let time_server = |settings: &Settings| (settings.time_server.clone(), settings.time_port);
-        if time_server(&settings) != time_server(&before) {
+        if differs("time_server") || differs("time_port") {
             self.time_server_changed.signal(());
         }
-        if is_of_tasks(&settings, &before) {
+        if (KEYS.iter()).any(|key| !NOT_OF_TASKS.contains(&key.name) && differs(key.name)) {
             self.settings_changed.signal(());
         }
         self.state.borrow_mut().settings = settings;
@@ -387,7 +378,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             if counted.since != 0 {
                 answer.number("startTs", counted.since);
                 answer.composed("start", |text| {
-                    let since = Moment(u64::from(counted.since) * 1000);
+                    let since = Moment::from(counted.since);
                     let _ = uwrite!(text, "{}", Long(self.local(since)));
                 });
                 answer.number("days", now.saturating_sub(counted.since) / 86_400);
@@ -418,7 +409,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let counted = self.counted()?;
         let energy = energy.unwrap_or_default();
         let now = self.now_or_epoch();
-        let at = since.map_or(now, |since| Moment(u64::from(since) * 1000));
+        let at = since.map_or(now, Moment::from);
         let kept = Kept {
             phases: energy,
             since: at.utc(),
@@ -438,15 +429,15 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 }
 
-/// Whether any setting differs that meter and publisher work with.
-fn is_of_tasks(settings: &Settings, before: &Settings) -> bool {
-    let mut same = settings.clone();
-    same.command_password = before.command_password.clone();
-    same.stream_server = before.stream_server.clone();
-    same.time_server = before.time_server.clone();
-    same.time_port = before.time_port;
-    same.time_zone = before.time_zone.clone();
-    same != *before
+/// An answer that says where a server is now: its title in the sentence, and its key.
+fn server_set(answer: &mut Answer, name: &str, (title, key): (&str, &str), server: &str) {
+    answer.object(|answer| {
+        answer.head(false, name);
+        answer.composed("msg", |text| {
+            let _ = uwrite!(text, "Set {} address to: {}", title, server);
+        });
+        answer.string(key, server);
+    });
 }
 
 fn format_error(answer: &mut Answer) {

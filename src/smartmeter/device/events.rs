@@ -28,7 +28,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
         if let Some(clock) = reading.clock() {
             self.told_by_meter(clock.utc, now);
         }
-        let utc = self.now().map_or(0, |now| now.utc());
+        let utc = self.now_or_epoch().utc();
         let state = &mut *self.state.borrow_mut();
         state
             .energy

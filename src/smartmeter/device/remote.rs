@@ -7,6 +7,7 @@ use super::{Device, commands::calibrated_energy};
 use crate::smartmeter::{
     answer::Answer,
     command::Refusal,
+    energy::sum,
     fixed::{Rounded, Short, power_of_ten},
     time::Long,
     values::{Calibration, DECIMALS, Missing, Phases, Values},
@@ -93,20 +94,19 @@ impl<F: NorFlash> Device<'_, '_, F> {
     pub fn status(&self, answer: &mut Answer) {
         let Ok((power, current, voltage)) = self.measured(|values, by| {
             let voltage = values.voltage(by).map(|phases| mean(&phases));
-            let sum = |phases: Phases| phases.into_iter().sum::<i64>();
+            let together = |phases: Phases| sum(&phases);
             Ok((
-                values.active(by).map(sum),
-                values.current(by).map(sum),
+                values.active(by).map(together),
+                values.current(by).map(together),
                 voltage,
             ))
         }) else {
             return;
         };
         let by = self.state.borrow().calibration;
-        let energy = self.counted().map(|counted| {
-            let phases = calibrated_energy(counted.phases, &by);
-            phases.into_iter().fold(0i64, i64::saturating_add)
-        });
+        let energy = self
+            .counted()
+            .map(|counted| sum(&calibrated_energy(counted.phases, &by)));
         let now = self.now_or_epoch();
         answer.object(|answer| {
             let values = [
@@ -130,7 +130,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 /// The mean of the phases that there are.
 fn mean(phases: &Phases) -> i64 {
     let there = phases.iter().filter(|phase| **phase != 0).count() as i64;
-    phases.iter().sum::<i64>() / there.max(1)
+    sum(phases) / there.max(1)
 }
 
 /// Rounded to two decimals, without trailing zeros.

@@ -5,10 +5,7 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStringExt, fs::symlink},
-    },
+    os::{fd::OwnedFd, unix::fs::symlink},
     path::PathBuf,
     string::String,
     thread,
@@ -18,11 +15,9 @@ use std::{
 use async_channel::{Receiver, Sender};
 use async_io::Async;
 use embedded_io_async::{ErrorType, Read, Write};
-use rustix::{
-    fs::{Mode, OFlags},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr},
-};
+use rustix::termios::{QueueSelector, tcflush};
+
+use super::pty;
 
 /// Bytes that a thread takes from standard input at once.
 const CHUNK: usize = 256;
@@ -146,16 +141,7 @@ impl Standard {
 
 impl Pty {
     fn open(link: PathBuf) -> io::Result<Self> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let path = ptsname(&master, Vec::new())?;
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let slave = rustix::fs::open(&path, flags, Mode::empty())?;
-        let mut settings = tcgetattr(&slave)?;
-        settings.make_raw();
-        tcsetattr(&slave, OptionalActions::Now, &settings)?;
-        let path = OsString::from_vec(path.into_bytes());
+        let (master, slave, path) = pty::open()?;
         // One that a killed process left behind leads nowhere, and may go.
         if fs::symlink_metadata(&link).is_ok_and(|found| found.is_symlink()) && !link.exists() {
             fs::remove_file(&link)?;

@@ -8,6 +8,7 @@ pub mod executor;
 pub mod flash;
 pub mod net;
 pub mod p1;
+mod pty;
 pub mod ram_flash;
 pub mod run;
 pub mod simulate;

@@ -97,26 +97,25 @@ struct Common {
 // Inlined, what this needs of the stack would be taken as long as the tasks run.
 #[inline(never)]
 pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
-    let Ok(Words {
-        settings,
-        name,
-        flash,
-        recording,
-        end,
-        stats: seconds,
-    }) = Words::read()
-    else {
-        semihosting::exit(UNUSABLE)
-    };
-    let mut uart = Uart::start();
-    uart.wait_for_reader(recording);
-    let common = &*COMMON.init_with(|| Common {
-        settings,
-        name,
+    let common = COMMON.init_with(|| Common {
+        settings: Settings::default(),
+        name: Name::try_from("Metertrekker-qemu").unwrap_or_default(),
         stats: Stats::new(),
         report: Report::new(Console),
         mailbox: Mailbox::new(WAITING.take()),
     });
+    let Ok(Words {
+        flash,
+        recording,
+        end,
+        stats: seconds,
+    }) = Words::read(&mut common.settings, &mut common.name)
+    else {
+        semihosting::exit(UNUSABLE)
+    };
+    let common = &*common;
+    let mut uart = Uart::start();
+    uart.wait_for_reader(recording);
     if common.settings.mqtt_server == "-" {
         spawner.spawn(discard(common)?);
     } else {

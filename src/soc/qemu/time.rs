@@ -8,6 +8,8 @@ use embassy_time_driver::{Driver, time_driver_impl};
 use embassy_time_queue_utils::Queue;
 use xtensa_lx::{interrupt, timer};
 
+use crate::p1::value::divided_by_ten;
+
 /// The comparator's interrupt.
 pub(super) const INTERRUPT: u32 = 1 << 6;
 
@@ -54,15 +56,10 @@ impl Clock {
     }
 }
 
-/// Whole microseconds. The time is asked for several times per message, and a division costs 150 instructions here.
+/// Whole microseconds. The time is asked for several times per message, and a division is dear here.
 fn whole_us(cycles: u32) -> u32 {
-    const { assert!(CYCLES_PER_US == 8 * 5) }
-    let eighths = cycles >> 3;
-    match eighths {
-        // 0xCCCD / 2^18 is a fifth, exactly enough for 16 bits.
-        0..=0xFFFF => eighths * 0xCCCD >> 18,
-        _ => eighths / 5,
-    }
+    const { assert!(CYCLES_PER_US == 4 * 10) }
+    divided_by_ten(cycles >> 2).0
 }
 
 struct CycleCounter(Mutex<RefCell<Clock>>);

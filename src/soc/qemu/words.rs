@@ -26,12 +26,8 @@ const RUN: [(&str, &str); 5] = [
 /// The device's name.
 pub type Name = heapless::String<31>;
 
-/// What the words say.
+/// What the words say beside settings and name.
 pub struct Words {
-    /// The firmware's settings.
-    pub settings: Settings,
-    /// The device's name.
-    pub name: Name,
     /// What survives a restart.
     pub flash: FileFlash,
     /// Whether the UART waits for the publisher, as a file does.
@@ -52,14 +48,12 @@ enum Refused<'a> {
 }
 
 impl Words {
-    /// Reads the command line's words.
+    /// Reads the command line's words; settings and name go where they stay, since the stack has no room for them.
     ///
     /// # Errors
     /// A sentence on the console says what is wrong with which word, and what would be right.
-    pub fn read() -> Result<Self, ()> {
+    pub fn read(settings: &mut Settings, name: &mut Name) -> Result<Self, ()> {
         let mut words = Self {
-            settings: Settings::default(),
-            name: Name::try_from("Metertrekker-qemu").unwrap_or_default(),
             flash: FileFlash::NONE,
             recording: false,
             end: false,
@@ -72,7 +66,7 @@ impl Words {
         };
         // The first is the program.
         for word in arguments.skip(1) {
-            if let Err(refused) = words.take(word) {
+            if let Err(refused) = words.take(word, settings, name) {
                 complain(word.to_str().unwrap_or("?"), refused);
                 return Err(());
             }
@@ -80,18 +74,20 @@ impl Words {
         Ok(words)
     }
 
-    fn take(&mut self, word: &CStr) -> Result<(), Refused<'static>> {
+    fn take(
+        &mut self,
+        word: &CStr,
+        settings: &mut Settings,
+        name: &mut Name,
+    ) -> Result<(), Refused<'static>> {
         let text = word.to_str().map_err(|_| Refused::NotASetting)?;
         let (key, value) = text.split_once('=').ok_or(Refused::NotASetting)?;
         let run = RUN.iter().find(|(name, _)| *name == key);
         let Some((_, expected)) = run else {
-            return self
-                .settings
-                .set(key, value)
-                .map_err(|refused| match refused {
-                    SettingError::UnknownKey => Refused::Unknown,
-                    SettingError::BadValue { expected } => Refused::Bad(expected),
-                });
+            return settings.set(key, value).map_err(|refused| match refused {
+                SettingError::UnknownKey => Refused::Unknown,
+                SettingError::BadValue { expected } => Refused::Bad(expected),
+            });
         };
         let bad = Refused::Bad(expected);
         match key {
@@ -103,7 +99,7 @@ impl Words {
                 self.flash = FileFlash::open(path).map_err(Refused::Flash)?;
             }
             "name" => match Name::try_from(value) {
-                Ok(name) if !name.is_empty() => self.name = name,
+                Ok(given) if !given.is_empty() => *name = given,
                 _ => return Err(bad),
             },
             "recording" => self.recording = value.parse().map_err(|_| bad)?,

@@ -4,7 +4,7 @@
 //! [`command`] makes a typed command of it, and [`device`] does it and writes the [`answer`]. What it
 //! answers from are the [`values`] and the [`energy`] of the last verified telegram. [`log`] is what every
 //! client is told unasked; what of it [`flood`] lets through, [`journal`] keeps in flash. [`sampling`] is
-//! what a request for samples asks for. Nothing here knows a socket; [`crate::app::session`] does.
+//! what a request for samples asks for, [`stream`] makes them. Nothing here knows a socket; [`crate::app::session`] does.
 
 pub mod answer;
 pub mod clock;
@@ -18,6 +18,7 @@ pub mod line;
 pub mod log;
 pub mod request;
 pub mod sampling;
+pub mod stream;
 pub mod time;
 pub mod values;
 pub mod zone;

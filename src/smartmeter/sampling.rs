@@ -6,6 +6,7 @@ use super::{
     answer::Answer,
     request::{Place, Request},
     time::Moment,
+    values::Kind,
 };
 use crate::settings::Text;
 
@@ -29,19 +30,6 @@ const MAX_LATCHED: i64 = 50;
 
 /// Milliseconds from now in which a sampling may be made to start.
 const LEADS: core::ops::RangeInclusive<i64> = 500..=20_000;
-
-/// What of a phase is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// V.
-    Voltage,
-    /// mA.
-    Current,
-    /// W, what is fed in negative.
-    Active,
-    /// var.
-    Reactive,
-}
 
 /// A value of a sample: what, and of which phase from 0.
 pub type Channel = (Kind, usize);

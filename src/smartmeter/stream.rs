@@ -89,7 +89,8 @@ pub struct Stream {
     packets: u32,
     clear: bool,
     requested: u32,
-    ended: bool,
+    /// Once it has ended: how many samples still go.
+    last: Option<u32>,
 }
 
 impl Stream {
@@ -116,7 +117,7 @@ impl Stream {
             packets: 0,
             clear: !order.flow_control,
             requested: 0,
-            ended: false,
+            last: None,
         }
     }
 
@@ -128,7 +129,7 @@ impl Stream {
 
     /// Makes the samples that are due at `now`.
     pub fn advance(&mut self, now: Instant) {
-        if self.ended {
+        if self.last.is_some() {
             return;
         }
         let count = self.due(now).saturating_sub(self.made);
@@ -170,23 +171,30 @@ impl Stream {
         self.requested = self.requested.saturating_add(samples);
     }
 
-    /// No sample is made after `now`. Of those that may go, the last packet may be a short one.
-    pub fn end(&mut self, now: Instant) {
+    /// No sample is made after `now`, which is `time` for the slot. Those that may go at this moment
+    /// still do, the last packet may be a short one; the others never will.
+    pub fn end(&mut self, now: Instant, time: Option<Moment>) {
         self.advance(now);
-        self.ended = true;
+        self.last = Some(match self.requested {
+            _ if !self.is_open(time) => 0,
+            _ if self.clear => self.waiting,
+            requested => requested.min(self.waiting),
+        });
+    }
+
+    fn is_open(&self, time: Option<Moment>) -> bool {
+        self.slot
+            .is_none_or(|slot| time.is_some_and(|time| slot.is_open(time)))
     }
 
     /// Writes the next packet when there is one to go; `now` is the time for its slot.
     pub fn packet(&mut self, now: Option<Moment>, packet: &mut Packet) -> bool {
         let wanted = self.wanted();
-        let is_closed = self
-            .slot
-            .is_some_and(|slot| !now.is_some_and(|now| slot.is_open(now)));
-        let is_short = self.waiting < wanted && !self.ended;
-        let count = wanted.min(self.waiting);
-        if is_closed || is_short || count == 0 {
+        let is_open = self.last.is_some() || self.is_open(now);
+        if !is_open || wanted == 0 || self.waiting < wanted {
             return false;
         }
+        let count = wanted;
         packet.clear();
         // A packet of the longest chunk has room for all this.
         if self.prefix {
@@ -204,6 +212,7 @@ impl Stream {
         self.packets = self.packets.wrapping_add(1);
         self.sent += u64::from(count);
         self.requested = self.requested.saturating_sub(count);
+        self.last = self.last.map(|last| last.saturating_sub(count));
         true
     }
 
@@ -211,7 +220,7 @@ impl Stream {
     pub fn ready_at(&self) -> Option<Instant> {
         let wanted = self.wanted();
         let last = self.sent + self.lost + u64::from(wanted);
-        (wanted > 0 && !self.ended).then(|| self.at(last))
+        (wanted > 0).then(|| self.at(last))
     }
 
     /// Samples made so far.
@@ -224,6 +233,11 @@ impl Stream {
         self.sent
     }
 
+    /// Samples sent when all is sent that still goes after the end.
+    pub fn sent_in_the_end(&self) -> u64 {
+        self.sent + u64::from(self.last.unwrap_or(0))
+    }
+
     /// Samples lost since this was last asked.
     pub fn newly_lost(&mut self) -> u64 {
         let told = core::mem::replace(&mut self.told, self.lost);
@@ -232,6 +246,9 @@ impl Stream {
 
     /// Samples of the next packet.
     fn wanted(&self) -> u32 {
+        if let Some(last) = self.last {
+            return last.min(self.chunk);
+        }
         match self.requested {
             0 if self.clear => self.chunk,
             requested => requested.min(self.chunk),
@@ -521,7 +538,7 @@ mod tests {
     fn the_last_packet_may_be_short() {
         let order = order(r#""type":"TCP","rate":1000"#);
         let mut stream = Stream::new(&order, sample(1), at(0));
-        stream.end(at(50));
+        stream.end(at(50), None);
         stream.advance(at(90));
         assert_eq!(sent(&mut stream).len(), 2 * 11 + 50 * 24);
         assert_eq!((stream.made(), stream.ready_at()), (50, None));
@@ -631,10 +648,10 @@ mod tests {
                 often.advance(at(time));
                 bytes.extend(sent(&mut often));
             }
-            often.end(at(500));
+            often.end(at(500), None);
             bytes.extend(sent(&mut often));
             let mut once = Stream::new(&order, sample(1), at(0));
-            once.end(at(500));
+            once.end(at(500), None);
             prop_assert!(bytes == sent(&mut once));
         }
     }

@@ -152,6 +152,11 @@ impl Values {
         }
     }
 
+    /// When the telegram came.
+    pub fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
     /// That there is a telegram, no older than `most` seconds.
     ///
     /// # Errors

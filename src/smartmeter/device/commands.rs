@@ -41,9 +41,16 @@ impl<F: NorFlash> Device<'_, '_, F> {
     pub async fn answer(&self, line: &[u8], client: &mut Client, answer: &mut Answer) {
         match line {
             // Asked by tools of old, and kept for them.
-            [b'?', ..] => answer.line(|answer| {
-                let _ = uwrite!(answer, "Setup done");
-            }),
+            [b'?', ..] => {
+                if !self.is_locked(client) {
+                    // Whether there was a sampling or not, nobody is told more.
+                    let _ = self.stop_sampling("stop", answer);
+                    answer.clear();
+                }
+                answer.line(|answer| {
+                    let _ = uwrite!(answer, "Setup done");
+                });
+            }
             // A client keeps its connection open.
             [] | [b'!', ..] => {}
             line => self.request(line, client, answer).await,

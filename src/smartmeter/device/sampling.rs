@@ -202,13 +202,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
         sampling.is_stopped = true;
         self.sampling_changed.signal(());
         let (made, sent) = (sampling.stream.made(), sampling.stream.sent_in_the_end());
-        let duration = ended
-            .saturating_duration_since(sampling.started)
-            .as_millis();
+        let duration = ended.saturating_duration_since(sampling.started);
         answer.object(|answer| {
             answer.head(false, name);
             answer.string("msg", "Received stop command");
-            answer.number("sample_duration", duration);
+            answer.number("sample_duration", duration.as_millis());
             answer.number("samples", made);
             answer.number("sent_samples", sent);
             answer.composed("start_ts", |text| {
@@ -222,7 +220,9 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     let _ = uwrite!(text, "{}", Ip(address));
                 }
             });
-            let rate = made.saturating_mul(1_000_000_000).checked_div(duration);
+            // In microseconds: a short sampling at a high rate has few milliseconds to go by.
+            let rate = u128::from(made) * 1_000_000_000_000;
+            let rate = rate.checked_div(duration.as_micros().into());
             let rate = rate.unwrap_or(0).try_into().unwrap_or(i64::MAX);
             let rate = Short {
                 value: rate,

@@ -4,9 +4,11 @@ use ufmt::uwrite;
 
 use super::{
     answer::Escaped,
+    device::{Ip, Peer},
     fixed::Rounded,
     log::Level,
     request::{Place, Request, Value},
+    sampling::Wrong,
     values::{Calibration, FACTOR_DECIMALS, Missing, ONE, Phases},
 };
 use crate::{
@@ -54,6 +56,12 @@ pub enum Command {
         /// The start; now when `None`.
         since: Option<Utc>,
     },
+    /// Makes samples; [`Order`](super::sampling::Order) reads what is in the payload.
+    Sample,
+    /// Lets so many samples go.
+    ReqSamples(i64),
+    /// Lets samples go, or holds them back.
+    Cts(bool),
     /// Ends the sampling.
     Stop,
     /// What this client wants to be told.
@@ -94,7 +102,7 @@ pub struct Entry {
 }
 
 /// All commands, in the order of the manual; those at the end are this firmware's own.
-pub const COMMANDS: [Entry; 23] = [
+pub const COMMANDS: [Entry; 26] = [
     entry(
         "info",
         "",
@@ -139,6 +147,21 @@ pub const COMMANDS: [Entry; 23] = [
         "resetEnergy",
         r#","energy":[0,0,0],"ts":1614697441"#,
         "counts energy from now on; both arguments may be left out",
+    ),
+    entry(
+        "sample",
+        r#","payload":{"type":"TCP","rate":4000,"measures":"v,i"}"#,
+        "sends samples of what the meter last said, see below",
+    ),
+    entry(
+        "reqSamples",
+        r#","samples":800"#,
+        "lets 10 to 2000 samples go of a sampling with flow control",
+    ),
+    entry(
+        "cts",
+        r#","value":true"#,
+        "lets samples go (true), or holds them back",
     ),
     entry(
         "stop",
@@ -219,7 +242,15 @@ pub enum Refusal {
     Missing(Missing),
     /// It could not be stored, and nothing has changed.
     Storage,
-    /// There is nothing to stop, which needs no words.
+    /// It has to wait for the end of this one's sampling.
+    Busy(Peer),
+    /// A request for samples is not valid.
+    Sample(Wrong),
+    /// The time is not known to so many milliseconds.
+    Confidence(u32),
+    /// Not as many samples as may be asked for.
+    Samples(i64),
+    /// There is no sampling that it could be about, which needs no words.
     Idle,
 }
 
@@ -281,6 +312,17 @@ impl Refusal {
                 )
             }
             Self::Storage => uwrite!(text, "It cannot be stored, and nothing has changed"),
+            Self::Busy(Peer::Network(peer)) => {
+                uwrite!(text, "Device with IP: {} currently sampling", Ip(peer.ip()))
+            }
+            Self::Busy(_) => uwrite!(text, "Currently sampling"),
+            Self::Sample(wrong) => wrong.write(text),
+            Self::Confidence(most) => {
+                uwrite!(text, "[E]Cannot reach NTP confidence of {}ms", *most)
+            }
+            Self::Samples(count) => {
+                uwrite!(text, "stay between 10 and 2000 samples, not {}", *count)
+            }
             Self::Idle => Ok(()),
         };
     }
@@ -313,6 +355,15 @@ impl Command {
             "factoryReset" => Self::FactoryReset,
             "basicReset" => Self::BasicReset,
             "resetEnergy" => reset_energy(request)?,
+            "sample" => Self::Sample,
+            "reqSamples" => {
+                Self::ReqSamples(request.number(Place::Flat, "samples", 0).unwrap_or(0))
+            }
+            "cts" => Self::Cts(
+                request
+                    .flag(Place::Flat, "value")
+                    .ok_or(Refusal::Argument("Info:Not a valid \"cts\" command"))?,
+            ),
             "stop" => Self::Stop,
             "log" => Self::Log(level(request)?),
             "getLog" => Self::GetLog,
@@ -343,6 +394,28 @@ impl Command {
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Info | Self::Log(_) | Self::Unlock(_))
     }
+}
+
+/// Whether a command is not done while there is a sampling.
+pub fn is_exclusive(name: &str) -> bool {
+    const EXCLUSIVE: [&str; 15] = [
+        "sample",
+        "getPower",
+        "getVoltage",
+        "getCurrent",
+        "getEnergy",
+        "getPeriod",
+        "getPhaseAngle",
+        "mqttServer",
+        "streamServer",
+        "timeServer",
+        "calibration",
+        "resetEnergy",
+        "clearLog",
+        "getLog",
+        "dailyRestart",
+    ];
+    EXCLUSIVE.contains(&name)
 }
 
 fn calibration(request: &Request<'_>) -> Result<Calibration, Refusal> {

@@ -8,6 +8,7 @@ mod commands;
 mod events;
 mod logbook;
 mod remote;
+mod sampling;
 mod time;
 
 use core::{
@@ -22,6 +23,8 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
+pub use self::events::Ip;
+use self::sampling::Sampling;
 use super::{
     clock::{Board, Clock},
     command::Refusal,
@@ -43,6 +46,12 @@ const KEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// From a restart's announcement to the restart.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Hz of samples, where a board does not say otherwise.
+const MAX_RATE: u32 = 32_000;
+
+/// Hz that are shown before there was a sampling, as the SmartMeter does.
+const RATE: u32 = 8_000;
 
 /// Within this time after its start a device does not start over by the clock.
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -107,7 +116,7 @@ struct State {
     clock: Clock,
 }
 
-/// The device. RAM: 2.1 kB, of which the settings are almost one.
+/// The device. RAM: 3.0 kB, of which the settings are almost one, and samples that wait.
 pub struct Device<'d, 'f, F> {
     name: &'d str,
     store: &'d Shared<'f, F>,
@@ -124,7 +133,12 @@ pub struct Device<'d, 'f, F> {
     log_lost: Counter,
     /// What [`Journal::erases`](journal::Journal::erases) has last said.
     log_erases: Cell<u32>,
-    // Never borrowed across an await.
+    max_rate: u32,
+    /// Hz of the last sampling.
+    rate: Cell<u32>,
+    // Neither is borrowed across an await.
+    sampling: RefCell<Option<Sampling>>,
+    sampling_changed: Signal<CriticalSectionRawMutex, ()>,
     state: RefCell<State>,
     connected: Cell<bool>,
     /// Clients over TCP.
@@ -134,8 +148,9 @@ pub struct Device<'d, 'f, F> {
     server_changed: Signal<CriticalSectionRawMutex, ()>,
     time_server_changed: Signal<CriticalSectionRawMutex, ()>,
     time_wanted: Signal<CriticalSectionRawMutex, ()>,
-    /// Whether the last attempt to get the time was a success, for all who may wait for it.
-    timed: Watch<CriticalSectionRawMutex, bool, { CLIENTS + 1 }>,
+    /// By how many milliseconds the time may be wrong since the last attempt to get it, for all who may
+    /// wait for it; `None` when that was a failure.
+    timed: Watch<CriticalSectionRawMutex, Option<u32>, { CLIENTS + 1 }>,
     restart: Signal<CriticalSectionRawMutex, ()>,
 }
 
@@ -158,6 +173,10 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             flood: RefCell::new(Flood::new()),
             log_lost: Counter::default(),
             log_erases: Cell::new(0),
+            max_rate: MAX_RATE,
+            rate: Cell::new(RATE),
+            sampling: RefCell::new(None),
+            sampling_changed: Signal::new(),
             state: RefCell::new(State {
                 settings: Settings::default(),
                 calibration: UNCALIBRATED,
@@ -281,11 +300,6 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     /// Tells all clients.
     pub fn tell(&self, level: Level, write: impl FnOnce(&mut Cut<'_>)) {
         self.log.tell(Entry::new(level, self.local_now(), write));
-    }
-
-    /// The line that says that this device is alive.
-    pub fn liveness(&self) -> Entry {
-        Entry::new(Level::Info, self.local_now(), |_| {})
     }
 
     /// Keeps what was counted and starts over by the clock, for ever.

@@ -55,6 +55,19 @@ const IDS: [(Quantity, u8, u8); QUANTITIES] = [
     (Quantity::ReactiveExport, 24, 6),
 ];
 
+/// Something that is measured of a phase, by what a meter says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// RMS voltage, mV.
+    Voltage,
+    /// RMS current, mA.
+    Current,
+    /// Active power, mW, what is fed in negative.
+    Active,
+    /// Reactive power, mvar.
+    Reactive,
+}
+
 /// What a command asked for that the last telegram does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
@@ -139,6 +152,11 @@ impl Values {
         }
     }
 
+    /// When the telegram came.
+    pub fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
     /// That there is a telegram, no older than `most` seconds.
     ///
     /// # Errors
@@ -164,6 +182,42 @@ impl Values {
     fn sends(&self, phase: usize) -> bool {
         let said = |phase: &[Option<i64>; QUANTITIES]| phase.iter().any(Option::is_some);
         self.phases.get(phase).is_some_and(said)
+    }
+
+    /// What the meter says of a phase; `None` when it does not say it. A meter that does not send
+    /// active power by phase has it all on L1.
+    pub fn of_phase(&self, kind: Kind, phase: usize, by: &Calibration) -> Option<i64> {
+        match kind {
+            Kind::Voltage => {
+                let value = self.get(phase, Quantity::Voltage)?;
+                Some(calibrated(value, volts(by, phase)))
+            }
+            Kind::Current => {
+                let value = self.get(phase, Quantity::Current)?;
+                Some(calibrated(value, amperes(by, phase)))
+            }
+            Kind::Active => {
+                let value = match phase {
+                    0 if self.has_total_only() => net(self.import, self.export),
+                    _ => self.active_of(phase),
+                };
+                Some(watts(value?, by, phase))
+            }
+            Kind::Reactive => {
+                let import = self.get(phase, Quantity::ReactiveImport);
+                let value = net(import, self.get(phase, Quantity::ReactiveExport));
+                Some(watts(value?, by, phase))
+            }
+        }
+    }
+
+    fn active_of(&self, phase: usize) -> Option<i64> {
+        let import = self.get(phase, Quantity::Import);
+        net(import, self.get(phase, Quantity::Export))
+    }
+
+    fn has_total_only(&self) -> bool {
+        (0..3).all(|phase| self.active_of(phase).is_none())
     }
 
     /// A quantity of each phase; a phase that the meter does not have is 0.
@@ -192,10 +246,7 @@ impl Values {
     /// # Errors
     /// [`Missing`].
     pub fn voltage(&self, by: &Calibration) -> Result<Phases, Missing> {
-        self.each("voltage", |phase| {
-            let value = self.get(phase, Quantity::Voltage)?;
-            Some(calibrated(value, volts(by, phase)))
-        })
+        self.each("voltage", |phase| self.of_phase(Kind::Voltage, phase, by))
     }
 
     /// RMS currents in mA.
@@ -203,10 +254,7 @@ impl Values {
     /// # Errors
     /// [`Missing`].
     pub fn current(&self, by: &Calibration) -> Result<Phases, Missing> {
-        self.each("current", |phase| {
-            let value = self.get(phase, Quantity::Current)?;
-            Some(calibrated(value, amperes(by, phase)))
-        })
+        self.each("current", |phase| self.of_phase(Kind::Current, phase, by))
     }
 
     /// Active power in mW, what is fed in negative. A meter that does not send it by phase has it all
@@ -215,25 +263,11 @@ impl Values {
     /// # Errors
     /// [`Missing`].
     pub fn active(&self, by: &Calibration) -> Result<Phases, Missing> {
-        let net = |import: Option<i64>, export: Option<i64>| match (import, export) {
-            (None, None) => None,
-            (import, export) => Some(import.unwrap_or(0).saturating_sub(export.unwrap_or(0))),
-        };
-        let phases = self.each("power", |phase| {
-            let import = self.get(phase, Quantity::Import);
-            net(import, self.get(phase, Quantity::Export))
-        });
-        let mut phases = match phases {
-            Err(Missing::Quantity(name)) => {
-                let total = net(self.import, self.export).ok_or(Missing::Quantity(name))?;
-                [total, 0, 0]
-            }
-            phases => phases?,
-        };
-        for (phase, value) in phases.iter_mut().enumerate() {
-            *value = watts(*value, by, phase);
+        if self.has_total_only() {
+            let total = self.of_phase(Kind::Active, 0, by);
+            return Ok([total.ok_or(Missing::Quantity("power"))?, 0, 0]);
         }
-        Ok(phases)
+        self.each("power", |phase| self.of_phase(Kind::Active, phase, by))
     }
 
     /// Reactive power in mvar.
@@ -242,11 +276,7 @@ impl Values {
     /// [`Missing`].
     pub fn reactive(&self, by: &Calibration) -> Result<Phases, Missing> {
         self.each("reactive power", |phase| {
-            let import = self.get(phase, Quantity::ReactiveImport);
-            let export = self.get(phase, Quantity::ReactiveExport);
-            import.or(export)?;
-            let value = import.unwrap_or(0).saturating_sub(export.unwrap_or(0));
-            Some(watts(value, by, phase))
+            self.of_phase(Kind::Reactive, phase, by)
         })
     }
 
@@ -319,6 +349,12 @@ impl Values {
         }
         by_phase.map(|power| power.unwrap_or(0).max(0))
     }
+}
+
+/// What is taken less what is fed in, where either is said.
+fn net(import: Option<i64>, export: Option<i64>) -> Option<i64> {
+    import.or(export)?;
+    Some(import.unwrap_or(0).saturating_sub(export.unwrap_or(0)))
 }
 
 /// A number times 10^`decimals`.

@@ -7,6 +7,7 @@ mod house;
 mod logbook;
 mod ntp;
 mod persistence;
+mod samples;
 mod sessions;
 mod telegrams;
 mod time_server;

@@ -21,15 +21,15 @@ use super::{
     wire::{Network, Wire},
 };
 
-type Flash = RamFlash<4096, 2>;
-type TheDevice<'d, 'f> = Device<'d, 'f, Flash>;
+pub type Flash = RamFlash<4096, 2>;
+pub type TheDevice<'d, 'f> = Device<'d, 'f, Flash>;
 
-async fn pause(milliseconds: u64) {
+pub async fn pause(milliseconds: u64) {
     Timer::after(Duration::from_millis(milliseconds)).await;
 }
 
 /// Runs the server while `script` goes on.
-fn serve<'w>(network: &Network<'w>, script: impl AsyncFnOnce(&TheDevice<'_, '_>)) {
+pub fn serve<'w>(network: &Network<'w>, script: impl AsyncFnOnce(&TheDevice<'_, '_>)) {
     block_on_virtual(async {
         let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
         let store = Mutex::new(&mut store);
@@ -54,7 +54,7 @@ fn serve<'w>(network: &Network<'w>, script: impl AsyncFnOnce(&TheDevice<'_, '_>)
     });
 }
 
-fn wires<const N: usize>() -> [Wire; N] {
+pub fn wires<const N: usize>() -> [Wire; N] {
     std::array::from_fn(|number| Wire::new(50_000 + number as u16))
 }
 

@@ -63,9 +63,14 @@ impl Wire {
         self.ended.get()
     }
 
-    /// What has come since it was last asked for, by lines.
+    /// What has come since it was last asked for.
+    pub fn bytes(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.received.borrow_mut())
+    }
+
+    /// The same by lines.
     pub fn lines(&self) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.received.borrow_mut());
+        let bytes = self.bytes();
         let text = String::from_utf8(bytes).unwrap();
         assert!(text.is_empty() || text.ends_with("\r\n"), "{text}");
         text.split_terminator("\r\n").map(String::from).collect()

@@ -10,12 +10,16 @@ use crate::{
     settings::{Form, KEYS, Settings},
     smartmeter::{
         answer::{Answer, Escaped},
-        command::{Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply},
+        command::{
+            Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply, is_exclusive,
+        },
         energy::Kept,
         fixed::Rounded,
         line,
         log::Level,
         request::{Malformed, Request},
+        sampling::Order,
+        stream::CAPACITY,
         time::{Long, Moment, digits},
         values::{Calibration, DECIMALS, FACTOR_DECIMALS, Missing, Phases, Values, watts},
     },
@@ -46,9 +50,16 @@ impl<F: NorFlash> Device<'_, '_, F> {
     pub async fn answer(&self, line: &[u8], client: &mut Client, answer: &mut Answer) {
         match line {
             // Asked by tools of old, and kept for them.
-            [b'?', ..] => answer.line(|answer| {
-                let _ = uwrite!(answer, "Setup done");
-            }),
+            [b'?', ..] => {
+                if !self.is_locked(client) {
+                    // Whether there was a sampling or not, nobody is told more.
+                    let _ = self.stop_sampling("stop", answer);
+                    answer.clear();
+                }
+                answer.line(|answer| {
+                    let _ = uwrite!(answer, "Setup done");
+                });
+            }
             // A client keeps its connection open.
             [] | [b'!', ..] => {}
             line => self.request(line, client, answer).await,
@@ -77,6 +88,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
         };
         let done = match Command::parse(&request) {
             Ok(command) if self.is_locked(client) && !command.is_open() => Err(Refusal::Locked),
+            _ if is_exclusive(&request.command)
+                && let Some(peer) = self.sampler() =>
+            {
+                Err(Refusal::Busy(peer))
+            }
             Ok(command) => self.command(command, &request, client, answer).await,
             Err(refusal) => Err(refusal),
         };
@@ -91,6 +107,9 @@ impl<F: NorFlash> Device<'_, '_, F> {
             answer.head(true, &request.command);
             if refusal != Refusal::Idle {
                 answer.composed("msg", |text| refusal.write(text));
+            }
+            if matches!(refusal, Refusal::Busy(_)) {
+                answer.string("state", "busy");
             }
         });
     }
@@ -164,7 +183,19 @@ impl<F: NorFlash> Device<'_, '_, F> {
             Command::ResetEnergy { energy, since } => {
                 self.reset_energy(energy, since, name, answer).await?;
             }
-            Command::Stop => return Err(Refusal::Idle),
+            Command::Sample => {
+                let order = Order::parse(request, self.max_rate).map_err(Refusal::Sample)?;
+                self.start_sampling(order, name, client, answer).await?;
+            }
+            Command::Stop => self.stop_sampling(name, answer)?,
+            Command::Cts(clear) => {
+                self.clear_to_send(clear);
+                answer.object(|answer| answer.head(false, name));
+            }
+            Command::ReqSamples(samples) => {
+                self.request_samples(samples)?;
+                answer.object(|answer| answer.head(false, name));
+            }
             // There is nobody whose log it would be.
             Command::Log(_) if client.peer == Peer::Mqtt => {
                 return Err(Refusal::Argument("getter not related to logger"));
@@ -200,7 +231,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                         self.sync_in_background();
                         true
                     }
-                    false => self.sync().await,
+                    false => self.sync().await.is_some(),
                 };
                 let now = self.local_now();
                 answer.object(|answer| {
@@ -312,11 +343,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
             answer.string("mqtt_server", &settings.mqtt_server);
             answer.string("stream_server", &settings.stream_server);
             answer.string("time_server", &settings.time_server);
-            answer.number("sampling_rate", 0u32);
-            answer.number("buffer_size", 0u32);
+            answer.number("sampling_rate", self.rate.get());
+            answer.number("buffer_size", CAPACITY as u32);
             answer.flag("psram", false);
             answer.flag("rtc", false);
-            answer.string("state", "idle");
+            let words = ["idle", "busy"];
+            answer.string("state", words[usize::from(self.sampler().is_some())]);
             answer.composed("energy", |text| list(text, energy, 4));
             answer.composed("dailyReset", |text| {
                 let _ = match state.daily_restart {
@@ -340,10 +372,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
         get: impl FnOnce(&Values, &Calibration) -> Result<T, Missing>,
     ) -> Result<T, Missing> {
         let state = self.state.borrow();
-        let settings = &state.settings;
-        let most = u64::from(settings.interval) + u64::from(settings.timeout);
         get(
-            state.values.fresh(Instant::now(), most)?,
+            state.values.fresh(Instant::now(), state.most_age())?,
             &state.calibration,
         )
     }

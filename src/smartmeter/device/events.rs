@@ -29,16 +29,19 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
             self.told_by_meter(clock.utc, now);
         }
         let utc = self.now_or_epoch().utc();
-        let state = &mut *self.state.borrow_mut();
-        state
-            .energy
-            .update(totals::meter(reading), &values, now, utc);
-        state.values = values;
+        self.sample_until_now();
+        {
+            let state = &mut *self.state.borrow_mut();
+            let meter = totals::meter(reading);
+            state.energy.update(meter, &values, now, utc);
+            state.values = values;
+        }
+        self.sample_from_now();
     }
 
     // For the status over MQTT, and for clients, who ask at any moment.
     fn wants_every(&self) -> bool {
-        self.connected.get() || self.clients.get() > 0
+        self.connected.get() || self.clients.get() > 0 || self.sampling.borrow().is_some()
     }
 
     fn refused(&self, refusal: Refusal) {
@@ -143,7 +146,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 }
 
 /// An address without `core::fmt`; an IPv6 address with all its groups.
-pub(super) struct Ip(pub IpAddr);
+pub struct Ip(pub IpAddr);
 
 impl uDisplay for Ip {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {

@@ -82,7 +82,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
     pub fn sampling(&self, answer: &mut Answer) {
         let now = self.local_now();
         answer.object(|answer| {
-            answer.string("sampleState", "idle");
+            let words = ["idle", "sampling"];
+            answer.string("sampleState", words[usize::from(self.sampler().is_some())]);
             answer.composed("ts", |text| {
                 let _ = uwrite!(text, "{}", Long(now));
             });

@@ -47,7 +47,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.tell(Level::Info, |text| {
             let _ = uwrite!(text, "NTP synced with conf: {}", synced.time.confidence);
         });
-        self.tried(true);
+        self.tried(Some(synced.time.confidence));
     }
 
     /// The time server has not told the time; `says_so` to the clients.
@@ -59,7 +59,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 let _ = uwrite!(text, "No time from {}: {}", server.as_str(), failure);
             });
         }
-        self.tried(false);
+        self.tried(None);
     }
 
     /// There is no time server, and somebody wants the time.
@@ -67,11 +67,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.tell(Level::Warning, |text| {
             let _ = uwrite!(text, "No time server is set");
         });
-        self.tried(false);
+        self.tried(None);
     }
 
     /// Who has wanted it meanwhile gets what there is now.
-    fn tried(&self, synced: bool) {
+    fn tried(&self, synced: Option<u32>) {
         self.time_wanted.reset();
         self.timed.sender().send(synced);
     }
@@ -96,16 +96,15 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
-    /// Has the time server asked and waits for what comes of it.
-    pub(super) async fn sync(&self) -> bool {
+    /// Has the time server asked and waits for what comes of it: by how many milliseconds the time may
+    /// be wrong.
+    pub(super) async fn sync(&self) -> Option<u32> {
         // There is one for each client that can be.
-        let Some(mut timed) = self.timed.receiver() else {
-            return false;
-        };
+        let mut timed = self.timed.receiver()?;
         // Of an earlier attempt.
         let _ = timed.try_changed();
         self.time_wanted.signal(());
-        with_timeout(ANSWER, timed.changed()).await.unwrap_or(false)
+        with_timeout(ANSWER, timed.changed()).await.ok().flatten()
     }
 
     /// Has the time server asked.

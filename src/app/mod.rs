@@ -19,6 +19,7 @@ pub mod ntp;
 pub mod publisher;
 pub mod remote;
 pub mod report;
+mod resolve;
 pub mod server;
 pub mod session;
 pub mod stats;

@@ -2,7 +2,12 @@
 
 use ufmt::uwrite;
 
-use crate::{ntp, p1::port::LineSettings, receiver::CrcPolicy, smartmeter::zone::Zone};
+use crate::{
+    ntp,
+    p1::{cipher::Secret, port::LineSettings},
+    receiver::CrcPolicy,
+    smartmeter::zone::Zone,
+};
 
 /// A text setting of at most `N` bytes.
 pub type Text<const N: usize> = heapless::String<N>;
@@ -55,6 +60,10 @@ pub struct Settings {
     pub crc: CrcPolicy,
     /// Line settings of the P1 port.
     pub line: LineMode,
+    /// The meter's key, for an encrypted P1 port.
+    pub decryption_key: Option<Secret>,
+    /// Its authentication key, when that is not Luxembourg's.
+    pub authentication_key: Option<Secret>,
     /// Host name or address of the MQTT broker; `-` for none.
     pub mqtt_server: Text<64>,
     /// TCP port of the MQTT broker.
@@ -91,6 +100,8 @@ impl Default for Settings {
             phases: 3,
             crc: CrcPolicy::Auto,
             line: LineMode::Auto,
+            decryption_key: None,
+            authentication_key: None,
             mqtt_server: text("-"),
             mqtt_port: minimq::MQTT_INSECURE_DEFAULT_PORT,
             mqtt_user: Text::new(),
@@ -146,11 +157,12 @@ pub enum Form {
 const TOPIC: &str = "a topic part that starts with /, without + and #, up to 64 bytes";
 const MEASUREMENT: &str = "1 to 32 bytes of printable characters, the first no #";
 const UP_TO_64: &str = "up to 64 bytes of printable characters";
+const KEY: &str = "32 hex digits, or nothing";
 const SERVER: &str = "a host name or address, 1 to 64 bytes, or - for none";
 const BOOLEAN: &str = "true or false";
 
 /// All settings.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 23] = [
     key(
         1,
         "root",
@@ -177,6 +189,8 @@ pub const KEYS: [Key; 21] = [
         Form::Text,
         "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)",
     ),
+    key(22, "decryption_key", Form::Secret, KEY),
+    key(23, "authentication_key", Form::Secret, KEY),
     key(12, "mqtt_server", Form::Text, SERVER),
     key(13, "mqtt_port", Form::Number, "a TCP port, 1 to 65535"),
     key(14, "mqtt_user", Form::Text, UP_TO_64),
@@ -252,6 +266,8 @@ impl Settings {
                     _ => return None,
                 }
             }
+            "decryption_key" => self.decryption_key = secret(value)?,
+            "authentication_key" => self.authentication_key = secret(value)?,
             "mqtt_server" => self.mqtt_server = server(value)?,
             "stream_server" => self.stream_server = server(value)?,
             "mqtt_port" => self.mqtt_port = port(value)?,
@@ -296,6 +312,8 @@ impl Settings {
                 LineMode::Dsmr4 => "dsmr4",
                 LineMode::Dsmr2 => "dsmr2",
             }),
+            "decryption_key" => digits(self.decryption_key),
+            "authentication_key" => digits(self.authentication_key),
             "mqtt_server" => self.mqtt_server.clone(),
             "mqtt_port" => number(self.mqtt_port),
             "mqtt_user" => self.mqtt_user.clone(),
@@ -309,6 +327,18 @@ impl Settings {
             _ => Text::new(),
         }
     }
+}
+
+/// Nothing is no key.
+fn secret(value: &str) -> Option<Option<Secret>> {
+    match value {
+        "" => Some(None),
+        value => Secret::parse(value).map(Some),
+    }
+}
+
+fn digits(key: Option<Secret>) -> Text<64> {
+    key.iter().flat_map(Secret::digits).collect()
 }
 
 fn server(value: &str) -> Option<Text<64>> {
@@ -376,6 +406,8 @@ mod tests {
             ("phases", "1"),
             ("crc", "required"),
             ("line", "dsmr2"),
+            ("decryption_key", "d491470f47126332b07d1923b3504188"),
+            ("authentication_key", "00112233445566778899aabbccddeeff"),
             ("mqtt_server", "broker.local"),
             ("mqtt_port", "8883"),
             ("mqtt_user", "me"),
@@ -429,6 +461,10 @@ mod tests {
             ("phases", "2"),
             ("crc", "none"),
             ("line", "9600"),
+            ("decryption_key", "d491470f47126332b07d1923b350418"),
+            ("decryption_key", "d491470f47126332b07d1923b3504188a"),
+            ("decryption_key", "d491470f47126332b07d1923b350418x"),
+            ("authentication_key", "0x112233445566778899aabbccddeeff"),
             ("mqtt_server", ""),
             ("mqtt_server", "my broker"),
             ("mqtt_port", "0"),

@@ -5,7 +5,7 @@ use ufmt::{uDisplay, uWrite, uwrite};
 use super::fixed::Short;
 
 /// Bytes of the longest answer with its line end: all settings, each at its longest and escaped.
-pub const MAX: usize = 1664;
+pub const MAX: usize = 1728;
 
 const END: &str = "\r\n";
 

@@ -273,7 +273,15 @@ fn the_longest_answers_fit() {
         for key in KEYS {
             let zone = format!("<{}>0", "A".repeat(45));
             let longest = [
-                &zone, "65535", "3600", "120", "false", "optional", "dsmr4", "3",
+                "00112233445566778899aabbccddeeff",
+                &zone,
+                "65535",
+                "3600",
+                "120",
+                "false",
+                "optional",
+                "dsmr4",
+                "3",
             ];
             let quotes = [64, 32].map(|count| "\"".repeat(count));
             let topic = format!("/{}", "\"".repeat(63));

@@ -46,7 +46,15 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
 
     fn refused(&self, refusal: Refusal) {
         self.tell(Level::Warning, |text| {
-            let _ = uwrite!(text, "A telegram was refused: {}", refusal.name());
+            let _ = match refusal {
+                Refusal::Encrypted { .. } => {
+                    uwrite!(text, "The P1 port is encrypted: set decryption_key")
+                }
+                Refusal::Key { .. } => {
+                    uwrite!(text, "decryption_key does not fit this meter's frames")
+                }
+                _ => uwrite!(text, "A telegram was refused: {}", refusal.name()),
+            };
         });
     }
 

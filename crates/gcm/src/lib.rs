@@ -106,8 +106,12 @@ impl Message {
     #[inline(never)]
     fn is_tag(&self, hash: &GHash, additional: u64, tag: &[u8]) -> bool {
         let mut hash = hash.clone();
-        let bits = (u128::from(additional) << 64 | u128::from(self.text)) * 8;
-        hash.update(&[bits.to_be_bytes().into()]);
+        let mut lengths = [0; BLOCK];
+        let bits = [additional * 8, self.text * 8];
+        for (place, bits) in lengths.as_chunks_mut().0.iter_mut().zip(bits) {
+            *place = bits.to_be_bytes();
+        }
+        hash.update(&[lengths.into()]);
         let expected = hash.finalize();
         let mut expected = expected
             .iter()

@@ -8,7 +8,7 @@
 //! Beside them the [`server`] runs a [`session`] for each client of the command protocol, as the
 //! [`caller`] does for a server and [`remote`] for the broker; they ask and
 //! change the [`Device`](crate::smartmeter::device::Device) that the meter task tells of readings, and [`ntp`]
-//! of the time.
+//! of the time. Its samples go by session, through the broker, or by the [`outlet`].
 
 pub mod backoff;
 pub mod caller;
@@ -16,6 +16,7 @@ pub mod mailbox;
 pub mod meter;
 pub mod monitor;
 pub mod ntp;
+pub mod outlet;
 pub mod publisher;
 pub mod remote;
 pub mod report;

@@ -1,7 +1,8 @@
 //! The command protocol over MQTT: what the publisher hands over, and what it publishes for it.
 //!
 //! `powermeter/<name>/cmd`, `…/sample` and `…/state`, and the same without name for all devices at once, are
-//! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on.
+//! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on, and
+//! while samples are made that they are.
 
 use core::{
     cell::{Cell, RefCell},
@@ -9,7 +10,7 @@ use core::{
     future::{Future, pending},
 };
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either3, select3};
 use embassy_sync::{
     blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel, signal::Signal,
 };
@@ -20,8 +21,9 @@ use crate::{
     publish::{Output, Overflow},
     smartmeter::{
         answer::Answer,
-        device::{Client, Device, Peer},
+        device::{Client, Device, News, Peer},
         log::Level,
+        stream::MAX_SAMPLE,
     },
 };
 
@@ -31,6 +33,10 @@ pub const BASE: &str = "powermeter";
 
 /// How often it is said what is going on.
 const STATUS: Duration = Duration::from_secs(5);
+
+/// Where answers and samples go, and where it is said what is going on.
+const INFO: &str = "state/info";
+const STATE: &str = "state/sample";
 
 /// Bytes of the longest command: what the session's packets have room for beside a topic.
 const COMMAND: usize = 448;
@@ -127,30 +133,51 @@ impl<'n> Mqtt<'n> {
     pub async fn run<F: NorFlash>(&self, device: &Device<'_, '_, F>) -> Infallible {
         let mut status = Instant::now() + STATUS;
         let mut answer = Answer::new();
+        let mut sample = heapless::Vec::<u8, MAX_SAMPLE>::new();
+        let mut samples = false;
         loop {
             answer.clear();
-            let topic = match select(self.requests.receive(), Timer::at(status)).await {
-                Either::First(request) => {
+            let news = device.news(samples, &mut sample);
+            // Samples come last, so that no rate keeps a command waiting.
+            let topic = match select3(self.requests.receive(), Timer::at(status), news).await {
+                Either3::First(request) => {
                     match request.kind {
                         Kind::Command => {
                             let mut client = Client::new(Peer::Mqtt, Level::Error);
                             let line = request.payload.trim_ascii();
                             device.answer(line, &mut client, &mut answer).await;
+                            // What a stop leaves to be sent comes before its answer.
+                            while let Some(news) = device.last_news(&mut sample) {
+                                self.publish_sample(device, news, &sample).await;
+                            }
                         }
                         Kind::Sample => device.sample(&request.payload, &mut answer),
                         Kind::State => device.sampling(&mut answer),
                     }
-                    "state/info"
+                    INFO
                 }
-                Either::Second(()) => {
+                Either3::Second(()) => {
                     // After a broker's absence there is no need to catch up.
                     status = (status + STATUS).max(Instant::now());
-                    // Without a broker nobody wants to know.
-                    if !device.is_connected() {
+                    // Without a broker nobody wants to know, and samples say more.
+                    if samples || !device.is_connected() {
                         continue;
                     }
                     device.status(&mut answer);
-                    "state/sample"
+                    STATE
+                }
+                Either3::Third(News::Turned(on)) => {
+                    samples = on;
+                    if !device.is_connected() {
+                        continue;
+                    }
+                    let word = if on { "on" } else { "off" };
+                    answer.line(|answer| answer.part(word));
+                    STATE
+                }
+                Either3::Third(news) => {
+                    self.publish_sample(device, news, &sample).await;
+                    continue;
                 }
             };
             if !answer.json().is_empty() {
@@ -161,10 +188,37 @@ impl<'n> Mqtt<'n> {
 
     /// Hands an answer to the publisher when it has taken the last one.
     async fn publish(&self, topic: &'static str, answer: &mut Answer) {
+        self.until_free().await;
+        core::mem::swap(&mut *self.answer.borrow_mut(), answer);
+        self.hand_over(topic);
+    }
+
+    /// The same with a sample.
+    async fn publish_sample<F: NorFlash>(
+        &self,
+        device: &Device<'_, '_, F>,
+        news: News,
+        sample: &[u8],
+    ) {
+        let News::Sample(measures, at) = news else {
+            return;
+        };
+        self.until_free().await;
+        {
+            let answer = &mut *self.answer.borrow_mut();
+            answer.clear();
+            device.sample_news(measures, at, sample, answer);
+        }
+        self.hand_over(INFO);
+    }
+
+    async fn until_free(&self) {
         while self.full.get() {
             self.departure.wait().await;
         }
-        core::mem::swap(&mut *self.answer.borrow_mut(), answer);
+    }
+
+    fn hand_over(&self, topic: &'static str) {
         self.topic.set(topic);
         self.full.set(true);
         self.arrival.signal(());

@@ -23,8 +23,11 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
-pub use self::events::Ip;
-use self::sampling::Sampling;
+use self::sampling::{Changed, Sampling};
+pub use self::{
+    events::Ip,
+    sampling::{News, Outlet},
+};
 use super::{
     clock::{Board, Clock},
     command::Refusal,
@@ -138,7 +141,11 @@ pub struct Device<'d, 'f, F> {
     rate: Cell<u32>,
     // Neither is borrowed across an await.
     sampling: RefCell<Option<Sampling>>,
-    sampling_changed: Signal<CriticalSectionRawMutex, ()>,
+    sampling_changed: Changed,
+    /// The client on the port of raw streams.
+    raw: Cell<Option<SocketAddr>>,
+    /// What the raw stream's client or a UDP port was to get has come to its end, and nobody knows yet.
+    outlet_over: Cell<bool>,
     state: RefCell<State>,
     connected: Cell<bool>,
     /// Clients over TCP.
@@ -176,7 +183,9 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             max_rate: MAX_RATE,
             rate: Cell::new(RATE),
             sampling: RefCell::new(None),
-            sampling_changed: Signal::new(),
+            sampling_changed: Changed::default(),
+            raw: Cell::new(None),
+            outlet_over: Cell::new(false),
             state: RefCell::new(State {
                 settings: Settings::default(),
                 calibration: UNCALIBRATED,
@@ -268,6 +277,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             Either::Second(()) => {
                 // Whoever takes the settings up connects anew.
                 self.connected.set(false);
+                self.broker_lost();
                 self.complained.set(false);
                 Change::Settings
             }
@@ -307,6 +317,8 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let mut kept = Instant::now();
         loop {
             Timer::after(Duration::from_secs(1)).await;
+            // There may be no client who would be told each second.
+            self.tell_lost();
             if kept.elapsed() >= KEEP_EVERY {
                 kept = Instant::now();
                 // It is counted, and tried again.

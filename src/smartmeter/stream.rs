@@ -5,6 +5,7 @@
 //! memory to speak of, and a client that is late still gets each of them.
 
 use embassy_time::{Instant, TICK_HZ};
+use heapless::VecView;
 
 use super::{
     sampling::{MAX_CHUNK, Measures, Order, Sink, Slot, VALUE},
@@ -18,8 +19,12 @@ pub const CAPACITY: usize = 3_670_016;
 /// Runs that may wait: so many different telegrams.
 const RUNS: usize = 24;
 
+/// Samples that may wait for the broker, at rates below that: what it does not take in a second it will
+/// not take later either.
+const FEW: u32 = 16;
+
 /// Bytes of the longest sample.
-const MAX_SAMPLE: usize = 6 * VALUE;
+pub const MAX_SAMPLE: usize = 6 * VALUE;
 
 /// What is before a chunk: a word, its length and its number.
 const PREFIX: &[u8] = b"Data:";
@@ -51,6 +56,18 @@ impl Sample {
         }
         Self(bytes)
     }
+}
+
+/// Decimals of V, A, W and var in [`thousandths`].
+pub const VALUE_DECIMALS: u8 = 3;
+
+/// The values of a packet without prefix as whole numbers; `None` is what the meter does not say.
+pub fn thousandths(packet: &[u8]) -> impl Iterator<Item = Option<i64>> {
+    packet.as_chunks().0.iter().map(|bytes| {
+        let value = f32::from_le_bytes(*bytes) * 1000.0;
+        let half = if value < 0.0 { -0.5 } else { 0.5 };
+        (!value.is_nan()).then_some((value + half) as i64)
+    })
 }
 
 /// Equal samples in a row.
@@ -98,11 +115,15 @@ impl Stream {
     /// due when the time between two samples has passed.
     pub fn new(order: &Order, held: Sample, now: Instant) -> Self {
         let width = order.measures.bytes();
+        let capacity = match order.sink {
+            Sink::Mqtt => order.rate.max(FEW),
+            _ => (CAPACITY / width) as u32,
+        };
         Self {
             rate: order.rate.max(1),
             width,
             chunk: (order.chunk() / width) as u32,
-            capacity: (CAPACITY / width) as u32,
+            capacity,
             prefix: order.prefix,
             line_ends: order.prefix && order.sink == Sink::Serial,
             slot: order.slot,
@@ -188,7 +209,7 @@ impl Stream {
     }
 
     /// Writes the next packet when there is one to go; `now` is the time for its slot.
-    pub fn packet(&mut self, now: Option<Moment>, packet: &mut Packet) -> bool {
+    pub fn packet(&mut self, now: Option<Moment>, packet: &mut VecView<u8>) -> bool {
         let wanted = self.wanted();
         let is_open = self.last.is_some() || self.is_open(now);
         if !is_open || wanted == 0 || self.waiting < wanted {
@@ -196,7 +217,7 @@ impl Stream {
         }
         let count = wanted;
         packet.clear();
-        // A packet of the longest chunk has room for all this.
+        // Whoever asks has room for the chunks of this order.
         if self.prefix {
             let length = (count as usize * self.width) as u16;
             let _ = packet.extend_from_slice(PREFIX);
@@ -221,6 +242,11 @@ impl Stream {
         let wanted = self.wanted();
         let last = self.sent + self.lost + u64::from(wanted);
         (wanted > 0).then(|| self.at(last))
+    }
+
+    /// When the first sample of the next packet was due, or will be.
+    pub fn next_at(&self) -> Instant {
+        self.at(self.sent + self.lost + 1)
     }
 
     /// Samples made so far.

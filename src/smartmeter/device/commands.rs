@@ -89,6 +89,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let done = match Command::parse(&request) {
             Ok(command) if self.is_locked(client) && !command.is_open() => Err(Refusal::Locked),
             _ if is_exclusive(&request.command)
+                && !self.is_order_of_raw_stream(&request)
                 && let Some(peer) = self.sampler() =>
             {
                 Err(Refusal::Busy(peer))

@@ -86,6 +86,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
         let was_connected = self.connected.replace(false);
         let server = self.state.borrow().settings.mqtt_server.clone();
         if was_connected {
+            self.broker_lost();
             self.tell(Level::Info, |text| {
                 let _ = uwrite!(text, "MQTT disconnected from {}", server.as_str());
             });

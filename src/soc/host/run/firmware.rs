@@ -13,7 +13,7 @@ use std::{
 
 use async_channel::Receiver;
 use embassy_futures::{
-    join::{join3, join5},
+    join::{join, join3, join5},
     select::{Either, Either3, select, select3},
 };
 
@@ -23,7 +23,7 @@ use crate::{
         caller,
         mailbox::Mailbox,
         meter::Meter,
-        ntp,
+        ntp, outlet,
         publisher::{self, Publisher},
         remote::Mqtt,
         server,
@@ -37,6 +37,7 @@ use crate::{
         device::{Change, Client, Device, Peer},
         journal,
         log::Level,
+        stream::Packet,
     },
     soc::host::{
         console::{self, Console},
@@ -70,6 +71,9 @@ pub struct Clients {
     console: Option<Console>,
     console_room: Box<session::Room>,
     caller_room: Box<session::Room>,
+    /// The port of raw streams; it is there when `listener` is.
+    streams: Option<Listener>,
+    packet: Box<Packet>,
     address: Option<IpAddr>,
 }
 
@@ -82,16 +86,23 @@ impl Clients {
             console: None,
             console_room: Box::new(session::Room::new()),
             caller_room: Box::new(session::Room::new()),
+            streams: None,
+            packet: Box::new(Packet::new()),
             address: None,
         };
         if !options.once {
             let refused = |error| Error::Listen(options.listen, error);
-            let address = SocketAddr::new(options.listen, server::PORT);
-            let listener = Listener::bind(address).map_err(refused)?;
-            let address = listener.address().map_err(refused)?;
+            let listen = |port| {
+                let listener = Listener::bind(SocketAddr::new(options.listen, port))?;
+                Ok((listener.address()?, listener))
+            };
+            let (address, listener) = listen(server::PORT).map_err(refused)?;
             view.line(format_args!("commands {address}"));
             clients.address = own_address(address.ip());
             clients.listener = Some(listener);
+            let (address, streams) = listen(outlet::PORT).map_err(refused)?;
+            view.line(format_args!("stream   {address}"));
+            clients.streams = Some(streams);
         }
         if let Some(place) = options.console.clone().map(console::Place::from) {
             let console = Console::open(&place);
@@ -141,8 +152,15 @@ impl Clients {
                 None => pending().await,
             }
         };
+        let streaming = async {
+            match &self.streams {
+                Some(streams) => outlet::run(device, streams, &Net, &mut self.packet).await,
+                None => pending().await,
+            }
+        };
         let keeping = device.keep_house();
-        let (never, ..) = join5(listening, calling, console, timing, keeping).await;
+        let talking = join5(listening, calling, console, timing, keeping);
+        let ((never, ..), _) = join(talking, streaming).await;
         never
     }
 }

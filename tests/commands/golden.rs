@@ -3,22 +3,27 @@
 //! `golden.txt` is a transcript. `>` is sent, `<` comes back, log lines first, as a client sees them.
 //! `@` is what happens meanwhile. `UPDATE_GOLDEN=1` writes the `<` lines anew.
 
-use std::{env, fmt::Write, fs, net::SocketAddr, path::Path};
+use std::{convert::Infallible, env, fmt::Write, fs, net::SocketAddr, path::Path};
 
 use embassy_futures::{
+    join::join,
     poll_once,
-    select::{Either3, select3},
+    select::{Either4, select4},
     yield_now,
 };
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embassy_time::{Duration, Timer};
 use metertrekker::{
-    app::{monitor::Monitor, ntp, stats::Stats},
+    app::{
+        monitor::{Failure, Monitor},
+        ntp,
+        stats::Stats,
+    },
     settings::{KEYS, Settings},
     smartmeter::{
         answer::Answer,
         command::COMMANDS,
-        device::{Client, Device, Peer},
+        device::{Client, Device, News, Peer},
         journal::{self, Journal, MAX_TEXT},
         line::{Line, Lines},
         log::Level,
@@ -93,9 +98,28 @@ async fn until_restart<'f>(
         ntp::run(&device, &network, 1).await
     };
     let script = script(lines, &device, journal, &network, &started, out);
-    match select3(device.keep_log(), timing, script).await {
-        Either3::First(never) | Either3::Second(never) => match never {},
-        Either3::Third(()) => {}
+    let carrying = join(carry(&device), publish(&device));
+    match select4(device.keep_log(), timing, carrying, script).await {
+        Either4::First(never) | Either4::Second(never) | Either4::Third((never, _)) => {
+            match never {}
+        }
+        Either4::Fourth(()) => {}
+    }
+}
+
+/// Wherever samples go, they are gone.
+async fn carry(device: &Device<'_, '_, Flash>) -> Infallible {
+    loop {
+        device.outlet(&mut Packet::new()).await;
+    }
+}
+
+async fn publish(device: &Device<'_, '_, Flash>) -> Infallible {
+    let mut samples = false;
+    loop {
+        if let News::Turned(on) = device.news(samples, &mut Packet::new()).await {
+            samples = on;
+        }
     }
 }
 
@@ -135,7 +159,7 @@ async fn script(
                 all += &String::from_utf8_lossy(answer.bytes());
             }
             while device.last_packet(&the_client, &mut Packet::new()) {}
-            // Who keeps the log has its turn.
+            // Who keeps the log, and who carries samples, has its turn.
             yield_now().await;
             for line in all.split_terminator("\r\n") {
                 writeln!(out, "< {line}").unwrap();
@@ -153,6 +177,12 @@ async fn script(
             ["telegram", "one"] => device.believed(&reading(&one_phase())),
             ["telegram", "old"] => device.believed(&reading(&old())),
             ["seconds", count] => Timer::after(Duration::from_secs(count.parse().unwrap())).await,
+            ["stream", "connects"] => assert!(device.raw_joined(([192, 168, 0, 9], 49_999).into())),
+            ["stream", "leaves"] => device.raw_left(([192, 168, 0, 9], 49_999).into()),
+            ["broker", "connects"] => device.connected(Duration::from_secs(0)),
+            ["broker", "leaves"] => {
+                device.disconnected::<Infallible>(Failure::Closed, Duration::from_secs(1));
+            }
             // The network is there.
             ["network"] => started.signal(()),
             ["time", "server", "answers"] => network.answers(22),

@@ -9,6 +9,7 @@ mod ntp;
 mod persistence;
 mod samples;
 mod sessions;
+mod streams;
 mod telegrams;
 mod time_server;
 mod wire;

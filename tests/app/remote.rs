@@ -4,13 +4,17 @@ use embassy_futures::select::{Either, select};
 use embassy_sync::mutex::Mutex;
 use metertrekker::{
     app::{monitor::Monitor, remote::Mqtt, stats::Stats},
-    smartmeter::device::Device,
+    smartmeter::{
+        answer::Answer,
+        device::{Client, Device, Peer},
+        log::Level,
+    },
     soc::host::executor::{block_on, block_on_virtual},
 };
 
 use super::{
     broker::Packet,
-    link::{End, Flash, Network, blank, pause, session_with, settings},
+    link::{Cut, End, Fate, Flash, Network, blank, pause, session_with, settings},
     telegrams::{Telegram, reading_of},
 };
 
@@ -149,4 +153,159 @@ fn an_answer_that_a_lost_connection_took_is_given_on_the_next() {
         .into_iter()
         .filter(|(_, _, packet)| matches!(packet, Packet::Subscribe(..)));
     assert_eq!(subscribed.count(), 2);
+}
+
+const SAMPLE: &str = r#"{"cmd":"sample","payload":{"type":"MQTT","rate":10,"measures":"p,q"}}"#;
+
+/// All messages on the two topics, and the milliseconds at which they came.
+fn said(network: &Network) -> Vec<(u64, &'static str, String)> {
+    let own = network.log().into_iter().filter_map(|(at, _, packet)| {
+        let Packet::Publish(message) = packet else {
+            return None;
+        };
+        let topics = [INFO, STATUS].into_iter();
+        let topic = topics.into_iter().find(|topic| message.topic == *topic)?;
+        assert!(message.qos == 0 && !message.retain);
+        Some((at, topic, message.payload))
+    });
+    own.collect()
+}
+
+#[test]
+fn each_sample_is_a_message_and_the_status_waits() {
+    let network = Network::default();
+    run(&network, async |device| {
+        device.believed(&reading_of(&Telegram::new(1).bytes()));
+        network.push("powermeter/cmd", SAMPLE, false);
+        pause(5_250).await;
+        for command in ["getVoltage", "info", "stop"] {
+            let command = format!(r#"{{"cmd":"{command}"}}"#);
+            network.push("powermeter/cmd", &command, false);
+            pause(10).await;
+        }
+        pause(4_750).await;
+    });
+    let said = said(&network);
+    let payloads = |topic| {
+        said.iter()
+            .filter(move |said| said.1 == topic)
+            .map(|said| said.2.as_str())
+    };
+    let status: Vec<_> = payloads(STATUS).collect();
+    assert_eq!(status[..2], ["on", "off"]);
+    assert!(status[2].starts_with(r#"{"power":321,"#), "{status:?}");
+    assert_eq!(status.len(), 3);
+    let info: Vec<_> = payloads(INFO).collect();
+    assert!(info[0].starts_with(r#"{"error":false,"cmd":"sample","measures":"p,p,p,q,q,q","chunksize":24,"samplingrate":10,"conn_type":"MQTT","measurements":6,"prefix":false,"#));
+    let began = r#""startTs":"1614680861.000"}"#;
+    assert!(info[0].ends_with(began), "{}", info[0]);
+    for (index, sample) in info[1..=52].iter().enumerate() {
+        let at = 1_614_680_861_100 + 100 * index as u64;
+        let (seconds, rest) = (at / 1000, at % 1000);
+        let expected = format!(
+            r#"{{"unit":"W,W,W,VAR,VAR,VAR","ts":"{seconds}.{rest:03}","values":[321,null,null,null,null,null]}}"#
+        );
+        assert_eq!(*sample, expected);
+    }
+    assert!(info[53].contains(r#""msg":"Currently sampling","state":"busy"#));
+    assert!(info[54].contains(r#""state":"busy""#));
+    assert!(
+        info[55].contains(r#""samples":52,"sent_samples":52,"#),
+        "{}",
+        info[55]
+    );
+    assert_eq!(info.len(), 56);
+}
+
+#[test]
+fn a_lost_broker_ends_what_was_sampled_for_it() {
+    let network = Network::default();
+    run(&network, async |device| {
+        let mut told = device.log.listen().unwrap();
+        let mut client = Client::new(Peer::Console, Level::Info);
+        let mut answer = Answer::new();
+        device
+            .answer(SAMPLE.as_bytes(), &mut client, &mut answer)
+            .await;
+        assert!(
+            str::from_utf8(answer.json())
+                .unwrap()
+                .contains(r#""error":false"#)
+        );
+        pause(1_050).await;
+        network.hang_up();
+        pause(30_000).await;
+        let mut lines = Vec::new();
+        while let Some(entry) = told.try_next_message_pure() {
+            lines.push(entry.text().to_owned());
+        }
+        let lost = lines
+            .iter()
+            .position(|line| line == "MQTT Server disconnected while streaming");
+        assert_eq!(lost, Some(0), "{lines:?}");
+        answer.clear();
+        device.sampling(&mut answer);
+        assert!(str::from_utf8(answer.json()).unwrap().contains("idle"));
+        // Another begins anew.
+        answer.clear();
+        device
+            .answer(SAMPLE.as_bytes(), &mut client, &mut answer)
+            .await;
+        pause(1_050).await;
+    });
+    // The last of the first may wait for the second connection.
+    let samples = said(&network)
+        .into_iter()
+        .filter(|(_, topic, _)| *topic == INFO)
+        .count();
+    assert!((19..=21).contains(&samples), "{samples}");
+}
+
+#[test]
+fn what_the_session_does_not_take_is_lost_from_the_oldest_and_counted() {
+    let network = Network::default().then(Fate {
+        cut: Cut::Stalls(3_000),
+        ..Fate::default()
+    });
+    run(&network, async |device| {
+        let mut told = device.log.listen().unwrap();
+        let mut client = Client::new(Peer::Console, Level::Info);
+        let mut answer = Answer::new();
+        let line = br#"{"cmd":"sample","payload":{"type":"MQTT","rate":100}}"#;
+        device.answer(line, &mut client, &mut answer).await;
+        pause(5_000).await;
+        device.liveness();
+        let entry = told.try_next_message_pure().unwrap();
+        let lost = entry
+            .text()
+            .strip_prefix("Overflow during ringBuffer write, lost ");
+        let lost: u32 = lost
+            .unwrap()
+            .strip_suffix(" samples")
+            .unwrap()
+            .parse()
+            .unwrap();
+        // A second's may wait, and few had gone.
+        assert!((350..400).contains(&lost), "{lost}");
+    });
+}
+
+#[test]
+fn on_and_off_are_said_of_every_sampling() {
+    let network = Network::default();
+    run(&network, async |device| {
+        let mut client = Client::new(Peer::Console, Level::Info);
+        let mut answer = Answer::new();
+        let line = br#"{"cmd":"sample","payload":{"type":"Serial","rate":1,"time":1614680866}}"#;
+        device.answer(line, &mut client, &mut answer).await;
+        pause(10_000).await;
+        device.hung_up(&client);
+        pause(100).await;
+    });
+    let words: Vec<_> = said(&network)
+        .into_iter()
+        .filter(|(_, topic, _)| *topic == STATUS)
+        .map(|(at, _, word)| (at / 100, word))
+        .collect();
+    assert_eq!(words, [(60, "on".to_owned()), (130, "off".to_owned())]);
 }

@@ -4,6 +4,7 @@ mod commands;
 mod decode;
 mod mistakes;
 mod running;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;

@@ -35,6 +35,7 @@ use super::{
     flood::Flood,
     journal::{self, Cursor},
     log::{CLIENTS, Cut, Entry, Level, Log},
+    sampling::MAX_RATE,
     time::{Local, Moment},
     values::{Calibration, UNCALIBRATED, Values},
 };
@@ -49,9 +50,6 @@ const KEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// From a restart's announcement to the restart.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// Hz of samples, where a board does not say otherwise.
-const MAX_RATE: u32 = 32_000;
 
 /// Hz that are shown before there was a sampling, as the SmartMeter does.
 const RATE: u32 = 8_000;

@@ -22,8 +22,9 @@ const MAX_DATAGRAM: usize = 512;
 /// Over the serial line a chunk is no longer, at any rate.
 const SERIAL_CHUNK: usize = 128;
 
-/// Hz that a request may ask for.
-const RATES: core::ops::RangeInclusive<i64> = 1..=32_000;
+/// Hz that a request may ask for, on any board.
+pub const MAX_RATE: u32 = 32_000;
+const RATES: core::ops::RangeInclusive<i64> = 1..=MAX_RATE as i64;
 
 /// Hz of the measures that the SmartMeter averages over a period of the mains.
 const MAX_LATCHED: i64 = 50;

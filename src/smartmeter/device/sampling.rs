@@ -389,11 +389,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
     pub async fn next_packet(&self, client: &Client, packet: &mut Packet) {
         let carrier = Carrier::Session(client.peer);
         while self.packet(carrier, packet).is_none() {
-            let sampling = self.sampling.borrow();
-            let is_own = (sampling.as_ref()).is_some_and(|own| own.carrier() == carrier);
-            drop(sampling);
             // Its own command is what would change that.
-            if !is_own {
+            if self.carrier() != Some(carrier) {
                 return core::future::pending().await;
             }
             self.until_ready(carrier).await;
@@ -461,6 +458,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
             });
             answer.numbers("values", VALUE_DECIMALS, thousandths(sample));
         });
+    }
+
+    fn carrier(&self) -> Option<Carrier> {
+        self.sampling.borrow().as_ref().map(Sampling::carrier)
     }
 
     /// Waits until there may be a packet for this carrier.

@@ -42,6 +42,7 @@ use crate::{
     soc::host::{
         console::{self, Console},
         flash::FileFlash,
+        limits::MAX_RATE,
         net::{Listener, Net},
         time,
     },
@@ -197,7 +198,8 @@ impl Firmware<'_, '_> {
             let name = self.state.device_name();
             let device = Device::open(name, clock, self.store, self.stats)
                 .await
-                .with_journal(self.journal);
+                .with_journal(self.journal)
+                .with_max_rate(MAX_RATE);
             device.adjust(|settings| self.flags.apply(settings));
             let remote = Mqtt::new(name);
             let log = device.keep_log();

@@ -104,6 +104,8 @@ pub struct Stream {
     /// How many of those lost have been told.
     told: u64,
     packets: u32,
+    /// Samples sent before the slot that is open, or was last.
+    before_slot: u64,
     clear: bool,
     requested: u32,
     /// Once it has ended: how many samples still go.
@@ -136,6 +138,7 @@ impl Stream {
             lost: 0,
             told: 0,
             packets: 0,
+            before_slot: 0,
             clear: !order.flow_control,
             requested: 0,
             last: None,
@@ -235,6 +238,17 @@ impl Stream {
         self.requested = self.requested.saturating_sub(count);
         self.last = self.last.map(|last| last.saturating_sub(count));
         true
+    }
+
+    /// Samples that its slot has sent and left, once it is over at `now`.
+    pub fn slot_over(&mut self, now: Option<Moment>) -> Option<(u64, u32)> {
+        let sent = self.sent - self.before_slot;
+        if sent == 0 || self.is_open(now) || self.last.is_some() {
+            return None;
+        }
+        self.before_slot = self.sent;
+        let left = self.waiting;
+        Some((sent, if left >= self.chunk { left } else { 0 }))
     }
 
     /// When the next packet is whole; `None` while nothing is to go. Its slot may be closed then.
@@ -448,6 +462,29 @@ mod tests {
         let bytes = sent(&mut line);
         assert_eq!(bytes.len(), 11 + 128 + 2);
         assert_eq!(bytes.last_chunk(), Some(b"\r\n"));
+    }
+
+    #[test]
+    fn a_slot_that_is_over_says_once_what_it_has_sent_and_left() {
+        let order = order(r#""type":"TCP","rate":10,"slot":[1,2]"#);
+        let mut stream = Stream::new(&order, sample(1), at(0));
+        let (open, closed) = (Some(Moment(1_000)), Some(Moment(2_000)));
+        let mut packet = Packet::new();
+        stream.advance(at(500));
+        assert_eq!(stream.slot_over(closed), None);
+        for _ in 0..3 {
+            assert!(stream.packet(open, &mut packet));
+        }
+        assert_eq!(stream.slot_over(open), None);
+        assert_eq!(stream.slot_over(closed), Some((3, 2)));
+        assert_eq!(stream.slot_over(closed), None);
+        while stream.packet(open, &mut packet) {}
+        assert_eq!(stream.slot_over(closed), Some((2, 0)));
+        let order = self::order(r#""type":"TCP","rate":10"#);
+        let mut always = Stream::new(&order, sample(1), at(0));
+        always.advance(at(500));
+        assert!(always.packet(None, &mut packet));
+        assert_eq!(always.slot_over(None), None);
     }
 
     #[test]

@@ -197,7 +197,7 @@ fn each_sample_is_a_message_and_the_status_waits() {
     assert_eq!(status.len(), 3);
     let info: Vec<_> = payloads(INFO).collect();
     assert!(info[0].starts_with(r#"{"error":false,"cmd":"sample","measures":"p,p,p,q,q,q","chunksize":24,"samplingrate":10,"conn_type":"MQTT","measurements":6,"prefix":false,"#));
-    let began = r#""startTs":"1614680861.000"}"#;
+    let began = r#""startTs":"1614680861.000","start_ts":"1614680861.000"}"#;
     assert!(info[0].ends_with(began), "{}", info[0]);
     for (index, sample) in info[1..=52].iter().enumerate() {
         let at = 1_614_680_861_100 + 100 * index as u64;

@@ -226,9 +226,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
             if let Some(reached) = reached {
                 answer.number("ntpConfidence", reached);
             }
-            answer.composed("startTs", |text| {
-                let _ = uwrite!(text, "{}", Stamp(began));
-            });
+            // The device's own tools look for the name that the answer to `stop` has.
+            for key in ["startTs", "start_ts"] {
+                answer.composed(key, |text| {
+                    let _ = uwrite!(text, "{}", Stamp(began));
+                });
+            }
             let Some(lead) = lead else { return };
             answer.composed("msg", |text| {
                 let began = Long(self.local(began));
@@ -521,6 +524,15 @@ impl<F: NorFlash> Device<'_, '_, F> {
         );
         if sampling.stream.packet(now, packet) {
             return Some(about);
+        }
+        match sampling.stream.slot_over(now) {
+            Some((sent, 0)) => self.tell(Level::Info, |text| {
+                let _ = uwrite!(text, "sent {} samples", sent);
+            }),
+            Some((_, left)) => self.tell(Level::Warning, |text| {
+                let _ = uwrite!(text, "not finisched {} missing", left);
+            }),
+            None => {}
         }
         if sampling.is_stopped {
             let over = place.take();

@@ -240,6 +240,11 @@ impl Stream {
         true
     }
 
+    /// Whether samples go at times only.
+    pub fn has_slot(&self) -> bool {
+        self.slot.is_some()
+    }
+
     /// Samples that its slot has sent and left, once it is over at `now`.
     pub fn slot_over(&mut self, now: Option<Moment>) -> Option<(u64, u32)> {
         let sent = self.sent - self.before_slot;

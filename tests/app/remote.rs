@@ -291,6 +291,35 @@ fn what_the_session_does_not_take_is_lost_from_the_oldest_and_counted() {
 }
 
 #[test]
+fn a_stop_sends_what_waits_and_then_its_answer() {
+    let network = Network::default().then(Fate {
+        ragged: Some(1),
+        ..Fate::default()
+    });
+    run(&network, async |_| {
+        // More than this link takes in time.
+        let order = SAMPLE.replace("10,\"measures\":\"p,q\"", "1000");
+        network.push("powermeter/cmd", &order, false);
+        pause(3_000).await;
+        network.push("powermeter/cmd", r#"{"cmd":"stop"}"#, false);
+        pause(60_000).await;
+    });
+    let said = said(&network).into_iter();
+    let info = said
+        .filter(|(_, topic, _)| *topic == INFO)
+        .map(|(.., text)| text);
+    let info: Vec<_> = info.collect();
+    let samples = info
+        .iter()
+        .filter(|text| text.starts_with(r#"{"unit""#))
+        .count();
+    let answer = info.last().unwrap();
+    let sent = format!(r#""sent_samples":{samples},"#);
+    assert!(answer.contains(&sent), "{samples} {answer}");
+    assert!(samples > 1_000, "{samples}");
+}
+
+#[test]
 fn on_and_off_are_said_of_every_sampling() {
     let network = Network::default();
     run(&network, async |device| {

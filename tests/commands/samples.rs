@@ -165,11 +165,11 @@ fn in_its_slot_a_client_gets_all_that_has_waited() {
     let network = Network::new();
     serve(&network, async |_| {
         // So that the line of each second is not what wakes it.
-        pause(300).await;
+        pause(350).await;
         network.connect(&one);
         // It is second 0 of 10.
         sample(&one, r#""rate":100,"slot":[5,10]"#);
-        pause(4_690).await;
+        pause(4_640).await;
         assert!(parted(&one).1.is_empty());
         pause(20).await;
         let count: usize = parted(&one).1.iter().map(|(_, v)| v.len() / 6).sum();

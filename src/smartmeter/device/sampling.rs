@@ -470,28 +470,28 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// Waits until there may be a packet for this carrier.
     async fn until_ready(&self, carrier: Carrier) {
         let now = Instant::now();
-        let (ready, starts) = match &*self.sampling.borrow() {
-            Some(sampling) => {
+        let part = self.now_or_epoch().0 % 1000;
+        let second = now.saturating_add(Duration::from_millis(1000 - part));
+        let at = {
+            let sampling = self.sampling.borrow();
+            sampling.as_ref().and_then(|sampling| {
+                if sampling.started > now {
+                    return Some(sampling.started);
+                }
                 let own = sampling.carrier() == carrier;
-                let ready = own.then(|| sampling.stream.ready_at()).flatten();
-                (ready, (sampling.started > now).then_some(sampling.started))
-            }
-            None => (None, None),
+                match own.then(|| sampling.stream.ready_at()).flatten()? {
+                    // What is ready and does not go waits for the next second and its slot.
+                    ready if ready <= now => Some(second),
+                    // And a slot ends with its second.
+                    ready if sampling.stream.has_slot() => Some(ready.min(second)),
+                    ready => Some(ready),
+                }
+            })
         };
         let timer = async {
-            match ready {
-                Some(ready) => match starts.unwrap_or(ready) {
-                    // What is ready and does not go waits for the next second and its slot.
-                    at if at <= now => {
-                        let part = self.now_or_epoch().0 % 1000;
-                        Timer::after(Duration::from_millis(1000 - part)).await;
-                    }
-                    at => Timer::at(at).await,
-                },
-                None => match starts {
-                    Some(at) => Timer::at(at).await,
-                    None => core::future::pending().await,
-                },
+            match at {
+                Some(at) => Timer::at(at).await,
+                None => core::future::pending().await,
             }
         };
         select(timer, self.sampling_changed.wait(carrier)).await;

@@ -179,6 +179,21 @@ fn a_stream_has_every_sample_of_its_time() {
 }
 
 #[test]
+fn while_there_is_a_stream_every_telegram_is_asked_for() {
+    let [raw] = wires();
+    let house = House::new();
+    house.serve(async |device| {
+        assert!(!device.wants_every());
+        house.streams.connect(&raw);
+        pause(10).await;
+        assert!(device.wants_every());
+        raw.hang_up();
+        pause(10).await;
+        assert!(!device.wants_every());
+    });
+}
+
+#[test]
 fn a_board_streams_as_fast_as_it_can() {
     let [raw] = wires();
     let house = House {
@@ -218,6 +233,22 @@ fn while_anything_is_sampled_there_is_no_raw_stream() {
         sample(&one, FFMPEG);
         pause(10).await;
         assert!(answers(&one)[0].contains("Could not connect to TCP stream"));
+    });
+}
+
+#[test]
+fn whoever_comes_first_while_another_waits_for_the_time_has_it() {
+    let [one, raw] = wires();
+    let house = House::new();
+    house.serve(async |_| {
+        house.commands.connect(&one);
+        // Nobody runs who would ask the time server.
+        sample(&one, r#""type":"TCP","rate":10,"time":1614680866"#);
+        pause(1_000).await;
+        house.streams.connect(&raw);
+        pause(1_100).await;
+        assert!(answers(&one)[0].contains(r#""state":"busy""#));
+        assert_eq!(values(&raw.bytes()).len(), 104 * 42 * 6);
     });
 }
 

@@ -10,7 +10,10 @@ use core::{
 };
 
 use edge_nal::{Close, TcpAccept, TcpShutdown, UdpConnect, UdpSend};
-use embassy_futures::select::{Either, select};
+use embassy_futures::{
+    select::{Either, select},
+    yield_now,
+};
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, channel::Channel};
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
@@ -170,10 +173,12 @@ where
     }
 }
 
-/// Waits until the client goes; what it may say is not for anybody.
+/// Waits until the client goes; what it may say is not for anybody, and keeps nobody waiting.
 async fn silence(socket: &mut impl Read) {
     let mut buffer = [0; 16];
-    while socket.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+    while socket.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+        yield_now().await;
+    }
 }
 
 /// Any address and port of this device's from which that one can be reached.

@@ -1,7 +1,7 @@
 //! Samples of a running program: what ffmpeg records, datagrams, a stream server, a broker.
 
 use std::io::{BufRead, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -387,6 +387,34 @@ fn samples_go_through_a_broker_and_end_with_it() {
     client.ask_until(r#"{"cmd":"getVoltage"}"#, |answer| {
         answer["voltage"][0].as_f64() == Some(231.3)
     });
+}
+
+#[test]
+fn a_client_that_never_pauses_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, mut meter, mut client, at) = ready(folder.path(), &[]);
+    let raw = port(&mut running, "stream");
+    for (port, noise) in [(at, b'\n'), (raw, 0)] {
+        let flood = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let mut writer = flood.try_clone().unwrap();
+        let writing = thread::spawn(move || while writer.write_all(&[noise; 65_536]).is_ok() {});
+        thread::sleep(Duration::from_millis(500));
+        meter.says(2);
+        thread::sleep(Duration::from_millis(500));
+        let asked = Instant::now();
+        client.ask(r#"{"cmd":"info"}"#);
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            asked.elapsed()
+        );
+        flood.shutdown(Shutdown::Both).unwrap();
+        writing.join().unwrap();
+        client.ask_until(r#"{"cmd":"getVoltage"}"#, |answer| {
+            answer["voltage"][0].as_f64() == Some(231.2)
+        });
+        meter.says(1);
+    }
 }
 
 #[test]

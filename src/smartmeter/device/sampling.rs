@@ -103,6 +103,8 @@ pub(super) struct Sampling {
     is_told: bool,
     /// Datagrams that could not be sent.
     failed: u32,
+    /// When lost samples may be told again.
+    tells_lost_at: Instant,
 }
 
 impl Sampling {
@@ -303,6 +305,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             is_stopped: false,
             is_told: started <= now,
             failed: 0,
+            tells_lost_at: now,
         });
         self.sampling_changed.signal();
     }
@@ -674,11 +677,20 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
-    /// Makes the samples that are due, and tells how many were lost since it was last told.
+    /// Makes the samples that are due, and tells how many were lost since it was last told, once a second
+    /// whoever asks.
     pub(super) fn tell_lost(&self) {
+        let now = Instant::now();
         let lost = self.sampling.borrow_mut().as_mut().map(|sampling| {
             self.advance(sampling);
-            sampling.stream.newly_lost()
+            if now < sampling.tells_lost_at {
+                return 0;
+            }
+            let lost = sampling.stream.newly_lost();
+            if lost > 0 {
+                sampling.tells_lost_at = now.saturating_add(Duration::from_secs(1));
+            }
+            lost
         });
         if let Some(lost @ 1..) = lost {
             self.tell(Level::Error, |text| {

@@ -13,11 +13,19 @@ pub struct Board {
     /// The folder below `src/soc` with its code.
     #[allow(dead_code)] // Not every build script asks.
     pub soc: String,
-    /// Samples of the command protocol a second, at most; for boards that have that protocol.
-    max_rate: Option<Spanned<u32>>,
+    /// For boards that have the command protocol.
+    commands: Option<Commands>,
     /// What a program for a PC need not know.
     memory: Option<Memory>,
     ram: Option<Ram>,
+}
+
+/// What the command protocol may take.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commands {
+    /// The most samples a second.
+    max_rate: Spanned<u32>,
 }
 
 /// What the image takes of the chip's data memory, line by line.
@@ -103,12 +111,8 @@ pub fn read(file: &str, text: &str) -> Result<Board, String> {
 impl Board {
     /// What contradicts itself or is not there, and where.
     fn problem(&self) -> Option<(usize, String)> {
-        let rates = 1..=32_000;
-        if let Some(rate) = self
-            .max_rate
-            .as_ref()
-            .filter(|rate| !rates.contains(rate.get_ref()))
-        {
+        let rate = self.commands.as_ref().map(|commands| &commands.max_rate);
+        if let Some(rate) = rate.filter(|rate| !(1..=32_000).contains(rate.get_ref())) {
             let problem = format!("max_rate is {}, not 1 to 32000 Hz", rate.get_ref());
             return Some((rate.span().start, problem));
         }
@@ -189,9 +193,9 @@ impl Board {
     pub fn limits(&self) -> String {
         let mut code =
             String::from("// Generated from the board's file by build.rs. Do not edit.\n");
-        if let Some(rate) = &self.max_rate {
+        if let Some(Commands { max_rate }) = &self.commands {
             code += "/// Samples of the command protocol a second, at most.\n";
-            code += &format!("pub const MAX_RATE: u32 = {};\n", rate.get_ref());
+            code += &format!("pub const MAX_RATE: u32 = {};\n", max_rate.get_ref());
         }
         code
     }

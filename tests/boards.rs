@@ -102,15 +102,15 @@ fn the_code_gets_what_the_board_can_do() {
         let text = format!("about = \"x\"\nsoc = \"host\"\n{max_rate}");
         board::read("boards/x.toml", &text).unwrap().limits()
     };
-    let code = limits("max_rate = 50");
+    let code = limits("[commands]\nmax_rate = 50");
     assert!(
         code.ends_with("\npub const MAX_RATE: u32 = 50;\n"),
         "{code}"
     );
     assert_eq!(limits("").lines().count(), 1);
     for rate in [0, 32_001] {
-        let text = format!("about = \"x\"\nmax_rate = {rate}\nsoc = \"host\"");
-        let expected = format!("boards/x.toml:2: max_rate is {rate}, not 1 to 32000 Hz");
+        let text = format!("about = \"x\"\nsoc = \"host\"\ncommands = {{ max_rate = {rate} }}");
+        let expected = format!("boards/x.toml:3: max_rate is {rate}, not 1 to 32000 Hz");
         assert_eq!(problem(&text), expected);
     }
 }
@@ -167,7 +167,7 @@ fn mistakes_are_named_with_file_and_line() {
         problem(&format!(
             "about = \"x\"\nsoc = \"qemu\"\nspeed = 1\n{MEMORY}"
         )),
-        "boards/x.toml:3: unknown field `speed`, expected one of `about`, `soc`, `max_rate`, `memory`, `ram`"
+        "boards/x.toml:3: unknown field `speed`, expected one of `about`, `soc`, `commands`, `memory`, `ram`"
     );
     let without_iram = MEMORY.replace("iram", "irm");
     assert!(

@@ -1,17 +1,16 @@
 //! The command protocol offered to a server, which is then a client as any other.
 
-use core::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-};
+use core::{convert::Infallible, net::SocketAddr};
 
-use edge_nal::{AddrType, Dns, TcpConnect};
+use edge_nal::{Dns, TcpConnect};
 use embassy_futures::select::select;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 
-use super::session::{Room, attend};
+use super::{
+    resolve::resolve,
+    session::{Room, attend},
+};
 use crate::smartmeter::device::Device;
 
 /// The port that the server listens on.
@@ -67,13 +66,7 @@ async fn connect<'n, N, E>(network: &'n N, server: &str) -> Option<(SocketAddr, 
 where
     N: TcpConnect<Error = E> + Dns<Error = E>,
 {
-    let address = match IpAddr::from_str(server) {
-        Ok(address) => address,
-        Err(_) => network
-            .get_host_by_name(server, AddrType::Either)
-            .await
-            .ok()?,
-    };
+    let address = resolve(network, server).await.ok()?;
     let peer = SocketAddr::new(address, PORT);
     Some((peer, network.connect(peer).await.ok()?))
 }

@@ -20,6 +20,7 @@ pub mod outlet;
 pub mod publisher;
 pub mod remote;
 pub mod report;
+mod resolve;
 pub mod server;
 pub mod session;
 pub mod stats;

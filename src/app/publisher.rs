@@ -1,11 +1,8 @@
 //! The publisher task: one MQTT session for ever, and every reading on it.
 
-use core::{
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-};
+use core::net::SocketAddr;
 
-use edge_nal::{AddrType, Dns, TcpConnect};
+use edge_nal::{Dns, TcpConnect};
 use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, TimeoutError, Timer, with_deadline, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
@@ -20,6 +17,7 @@ use super::{
     mailbox::Mailbox,
     monitor::{Drop, Failure, Monitor},
     remote::{BASE, Remote},
+    resolve::resolve,
     stats::Stats,
     transport::{Gathered, Gathering},
 };
@@ -277,13 +275,8 @@ where
         let network = self.network;
         let port = self.settings.mqtt_port;
         let server = self.settings.mqtt_server.as_str();
-        let address = match IpAddr::from_str(server) {
-            Ok(address) => address,
-            Err(_) => {
-                let resolved = network.get_host_by_name(server, AddrType::Either);
-                with_timeout(STEP, resolved).await?.map_err(Lost::Name)?
-            }
-        };
+        let resolved = with_timeout(STEP, resolve(network, server)).await?;
+        let address = resolved.map_err(Lost::Name)?;
         let connected = network.connect(SocketAddr::new(address, port));
         let stream = with_timeout(STEP, connected)
             .await?

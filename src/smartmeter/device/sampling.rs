@@ -6,7 +6,6 @@ use embassy_futures::select::select;
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
-use heapless::VecView;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
 use super::{Client, Device, Peer, State, events::Ip};
@@ -19,7 +18,7 @@ use crate::{
         log::{Entry, Level},
         request::{Place, Request},
         sampling::{Measures, Order, Sink, Wrong, lead},
-        stream::{Packet, Sample, Stream, VALUE_DECIMALS, thousandths},
+        stream::{PacketView, Sample, Stream, VALUE_DECIMALS, thousandths},
         time::{Long, Moment, digits},
     },
 };
@@ -392,7 +391,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     ///
     /// # Cancellation Safety
     /// No packet is lost: it ends when there is one.
-    pub async fn next_packet(&self, client: &Client, packet: &mut Packet) {
+    pub async fn next_packet(&self, client: &Client, packet: &mut PacketView) {
         let carrier = Carrier::Session(client.peer);
         while self.packet(carrier, packet).is_none() {
             // Its own command is what would change that.
@@ -408,7 +407,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     ///
     /// # Cancellation Safety
     /// Nothing is lost: it ends when there is something.
-    pub async fn outlet(&self, packet: &mut Packet) -> Outlet {
+    pub async fn outlet(&self, packet: &mut PacketView) -> Outlet {
         loop {
             if self.outlet_over.take() {
                 return Outlet::Over;
@@ -429,7 +428,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     ///
     /// # Cancellation Safety
     /// Nothing is lost: it ends when there is something.
-    pub async fn news(&self, was: bool, sample: &mut VecView<u8>) -> News {
+    pub async fn news(&self, was: bool, sample: &mut PacketView) -> News {
         loop {
             let is = self.sampler().is_some();
             if is != was {
@@ -443,13 +442,13 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// Writes the next sample that goes over MQTT, when there is one.
-    fn published_sample(&self, sample: &mut VecView<u8>) -> Option<News> {
+    fn published_sample(&self, sample: &mut PacketView) -> Option<News> {
         let (_, _, (measures, at)) = self.packet(Carrier::Broker, sample)?;
         Some(News::Sample(measures, at))
     }
 
     /// Writes what a stop leaves to be published, sample by sample.
-    pub fn last_news(&self, sample: &mut VecView<u8>) -> Option<News> {
+    pub fn last_news(&self, sample: &mut PacketView) -> Option<News> {
         self.is_stopped()
             .then(|| self.published_sample(sample))
             .flatten()
@@ -505,7 +504,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     fn packet(
         &self,
         carrier: Carrier,
-        packet: &mut VecView<u8>,
+        packet: &mut PacketView,
     ) -> Option<(Sink, Peer, (Measures, Moment))> {
         let now = self.now();
         let mut place = self.sampling.borrow_mut();
@@ -546,7 +545,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// Writes what is still to go after a stop, packet by packet.
-    pub fn last_packet(&self, client: &Client, packet: &mut Packet) -> bool {
+    pub fn last_packet(&self, client: &Client, packet: &mut PacketView) -> bool {
         self.is_stopped() && self.packet(Carrier::Session(client.peer), packet).is_some()
     }
 

@@ -155,7 +155,10 @@ impl Clients {
         };
         let streaming = async {
             match &self.streams {
-                Some(streams) => outlet::run(device, streams, &Net, &mut self.packet).await,
+                Some(streams) => {
+                    let packet = self.packet.as_mut_view();
+                    outlet::run(device, streams, &Net, packet).await
+                }
                 None => pending().await,
             }
         };

@@ -22,3 +22,4 @@ pub mod settings;
 pub mod smartmeter;
 pub mod soc;
 pub mod storage;
+pub mod wifi;

@@ -8,7 +8,7 @@
 //! Beside them the [`server`] runs a [`session`] for each client of the command protocol, as the
 //! [`caller`] does for a server and [`remote`] for the broker; they ask and
 //! change the [`Device`](crate::smartmeter::device::Device) that the meter task tells of readings, and [`ntp`]
-//! of the time.
+//! of the time. On a board with a radio [`wifi`] keeps the device in a network.
 
 pub mod backoff;
 pub mod caller;
@@ -24,3 +24,4 @@ pub mod session;
 pub mod stats;
 pub mod totals;
 pub mod transport;
+pub mod wifi;

@@ -37,8 +37,8 @@ const COMMAND: usize = 448;
 
 /// What the publisher knows of the commands.
 pub trait Remote {
-    /// The device's name in topics; `None` when there are no commands.
-    fn name(&self) -> Option<&str>;
+    /// Whether there are commands at all.
+    fn is_there(&self) -> bool;
 
     /// A message has come. It must not be kept waiting.
     fn received(&self, topic: &str, payload: &[u8]);
@@ -64,8 +64,8 @@ pub trait Remote {
 
 /// No commands.
 impl Remote for () {
-    fn name(&self) -> Option<&str> {
-        None
+    fn is_there(&self) -> bool {
+        false
     }
 
     fn received(&self, _: &str, _: &[u8]) {}
@@ -99,8 +99,7 @@ struct Request {
 }
 
 /// Commands over MQTT. RAM: 2.8 kB, and 1.7 kB more in what [`run`](Self::run) returns.
-pub struct Mqtt<'n> {
-    name: &'n str,
+pub struct Mqtt {
     requests: Channel<CriticalSectionRawMutex, Request, 2>,
     answer: RefCell<Answer>,
     topic: Cell<&'static str>,
@@ -109,11 +108,10 @@ pub struct Mqtt<'n> {
     departure: Signal<CriticalSectionRawMutex, ()>,
 }
 
-impl<'n> Mqtt<'n> {
-    /// For the device of this name.
-    pub const fn new(name: &'n str) -> Self {
+impl Mqtt {
+    /// Nothing has come yet.
+    pub const fn new() -> Self {
         Self {
-            name,
             requests: Channel::new(),
             answer: RefCell::new(Answer::new()),
             topic: Cell::new(""),
@@ -171,9 +169,15 @@ impl<'n> Mqtt<'n> {
     }
 }
 
-impl Remote for Mqtt<'_> {
-    fn name(&self) -> Option<&str> {
-        Some(self.name)
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Remote for Mqtt {
+    fn is_there(&self) -> bool {
+        true
     }
 
     fn received(&self, topic: &str, payload: &[u8]) {

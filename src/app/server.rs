@@ -30,8 +30,29 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// Pause after a client could not be let in.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Serves the clients of `acceptor` for ever.
+/// Serves the clients of `acceptor` for ever. When the device's address changes, they are disconnected:
+/// nobody can reach the old one.
 pub async fn run<F, A>(
+    device: &Device<'_, '_, F>,
+    acceptor: &A,
+    rooms: &mut [Room; SESSIONS],
+) -> Infallible
+where
+    F: NorFlash,
+    A: TcpAccept,
+{
+    let Some(mut network) = device.network() else {
+        return core::future::pending().await;
+    };
+    let _ = network.try_get();
+    loop {
+        if let Either::First(never) = select(serve(device, acceptor, rooms), network.changed()).await {
+            return never;
+        }
+    }
+}
+
+async fn serve<F, A>(
     device: &Device<'_, '_, F>,
     acceptor: &A,
     rooms: &mut [Room; SESSIONS],

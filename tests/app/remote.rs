@@ -14,8 +14,8 @@ use super::{
     telegrams::{Telegram, reading_of},
 };
 
-const INFO: &str = "powermeter/meter1/state/info";
-const STATUS: &str = "powermeter/meter1/state/sample";
+const INFO: &str = "powermeter/Metertrekker-test/state/info";
+const STATUS: &str = "powermeter/Metertrekker-test/state/sample";
 
 /// Runs the publisher with a device behind it until `script` has come to its end.
 fn run(network: &Network, script: impl AsyncFnOnce(&Device<'_, '_, Flash>)) {
@@ -26,7 +26,7 @@ fn run(network: &Network, script: impl AsyncFnOnce(&Device<'_, '_, Flash>)) {
         let stats = Stats::new();
         let clock = || Some(1_614_680_860_000 + embassy_time::Instant::now().as_millis());
         let device = Device::open("meter1", clock, &store, &stats).await;
-        let mqtt = Mqtt::new("meter1");
+        let mqtt = Mqtt::new();
         let script = async |feed: &super::link::Feed<'_, '_>| {
             pause(1_000).await;
             script(&device).await;
@@ -45,7 +45,7 @@ fn commands_for_this_device_and_for_all_are_answered() {
     let network = Network::default();
     run(&network, async |device| {
         device.believed(&reading_of(&Telegram::new(1).bytes()));
-        for topic in ["powermeter/meter1/cmd", "powermeter/cmd"] {
+        for topic in ["powermeter/Metertrekker-test/cmd", "powermeter/cmd"] {
             network.push(topic, "{\"cmd\":\"foo\"}", false);
             pause(100).await;
         }
@@ -56,10 +56,10 @@ fn commands_for_this_device_and_for_all_are_answered() {
             "nonsense",
             "{\"cmd\":\"log\",\"level\":\"all\"}",
         ] {
-            network.push("powermeter/meter1/cmd", command, false);
+            network.push("powermeter/Metertrekker-test/cmd", command, false);
             pause(100).await;
         }
-        network.push("powermeter/meter1/state", "", false);
+        network.push("powermeter/Metertrekker-test/state", "", false);
         pause(100).await;
         for letter in ["p", "", "v", "e"] {
             network.push("powermeter/sample", letter, false);
@@ -67,11 +67,11 @@ fn commands_for_this_device_and_for_all_are_answered() {
         }
         network.push("powermeter/cmd", "{\"cmd\":\"getLog\"}", false);
         pause(100).await;
-        network.push("powermeter/meter1/cmd", "{\"cmd\":\"info\"}", false);
+        network.push("powermeter/Metertrekker-test/cmd", "{\"cmd\":\"info\"}", false);
         pause(100).await;
         // What is not asked for, and what the broker has kept.
-        network.push("powermeter/meter1/other", "{\"cmd\":\"foo\"}", false);
-        network.push("powermeter/meter1/cmd", "{\"cmd\":\"foo\"}", true);
+        network.push("powermeter/Metertrekker-test/other", "{\"cmd\":\"foo\"}", false);
+        network.push("powermeter/Metertrekker-test/cmd", "{\"cmd\":\"foo\"}", true);
         pause(100).await;
     });
     let answers = network.payloads(INFO);
@@ -100,7 +100,7 @@ fn commands_for_this_device_and_for_all_are_answered() {
             Packet::Subscribe(_, filters) => Some(filters),
             _ => None,
         });
-    assert_eq!(filters.unwrap(), ["powermeter/meter1/+", "powermeter/+"]);
+    assert_eq!(filters.unwrap(), ["powermeter/Metertrekker-test/+", "powermeter/+"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use metertrekker::{
     smartmeter::{
         answer::Answer,
         command::COMMANDS,
-        device::{Client, Device, Peer},
+        device::{Client, Device, Link, Peer},
         journal::{self, Journal, MAX_TEXT},
         line::{Line, Lines},
         log::Level,
@@ -84,7 +84,7 @@ async fn until_restart<'f>(
     let device = Device::open("smartmeterX", clock, store, &stats)
         .await
         .with_journal(journal);
-    device.address.set(Some([192, 168, 0, 138].into()));
+    device.set_address(Some([192, 168, 0, 138].into()));
     // Three seconds from what the board thinks.
     let network = TimeServer::new(EPOCH + 3_000);
     let started = Signal::<NoopRawMutex, ()>::new();
@@ -171,6 +171,15 @@ async fn script(
                     listener.try_next_message_pure();
                     yield_now().await;
                 }
+            }
+            ["radio"] => device.is_access_point("smartmeterX"),
+            ["radio", ssid, rssi] => {
+                let link = Link {
+                    ssid: ssid.try_into().unwrap(),
+                    bssid: [0x02, 0, 0x5E, 0x10, 0, 0xAF],
+                    rssi: rssi.parse().unwrap(),
+                };
+                device.is_in_network(link, [192, 168, 0, 139].into());
             }
             ["restart"] => return,
             _ => panic!("{line}"),

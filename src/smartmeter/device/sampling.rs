@@ -329,6 +329,19 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
+    /// All clients over the network have gone, and one may take its sampling with it.
+    pub(super) fn network_hung_up(&self) {
+        let taken = {
+            let mut sampling = self.sampling.borrow_mut();
+            sampling.take_if(|sampling| matches!(sampling.owner, Peer::Network(_)))
+        };
+        if taken.is_some_and(|sampling| !sampling.is_stopped) {
+            self.tell(Level::Error, |text| {
+                let _ = uwrite!(text, "Stop sampling (Network disconnect)");
+            });
+        }
+    }
+
     /// The line of each second: that this device is alive, and how it samples.
     pub fn liveness(&self) -> Entry {
         let (mut lost, mut going) = (0, None);

@@ -4,6 +4,7 @@ use core::{
     convert::Infallible,
     future::pending,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::pin,
 };
 use std::{
     boxed::Box,
@@ -16,6 +17,9 @@ use embassy_futures::{
     join::{join3, join5},
     select::{Either, Either3, select, select3},
 };
+
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
+use embassy_time::{Duration, with_timeout};
 
 use super::{Error, Flags, Options, device::StateDir, given_up, view::View};
 use crate::{
@@ -57,6 +61,9 @@ pub async fn stored(state: &StateDir, store: &Shared<'_, FileFlash>) -> Settings
         .await
         .settings()
 }
+
+/// How long the good-bye may take before another name is taken.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 fn clock() -> Option<u64> {
     Some(time::utc_now_milliseconds())
@@ -103,7 +110,7 @@ impl Clients {
 
     /// Serves them for ever.
     async fn serve(&mut self, device: &TheDevice<'_, '_>) -> Infallible {
-        device.address.set(self.address);
+        device.set_address(self.address);
         let listening = async {
             match &self.listener {
                 Some(listener) => server::run(device, listener, &mut self.rooms).await,
@@ -181,7 +188,7 @@ impl Firmware<'_, '_> {
                 .await
                 .with_journal(self.journal);
             device.adjust(|settings| self.flags.apply(settings));
-            let remote = Mqtt::new(name);
+            let remote = Mqtt::new();
             let log = device.keep_log();
             let serving = join3(clients.serve(&device), remote.run(&device), log);
             match select(self.tasks(&device, &remote, port), serving).await {
@@ -200,7 +207,7 @@ impl Firmware<'_, '_> {
     async fn tasks(
         &self,
         device: &TheDevice<'_, '_>,
-        remote: &Mqtt<'_>,
+        remote: &Mqtt,
         port: &mut impl Port,
     ) -> Option<Result<(), Error>> {
         loop {
@@ -218,20 +225,28 @@ impl Firmware<'_, '_> {
                     false => change,
                 }
             };
-            match select(self.publish(device, remote, &settings, port), changed).await {
+            let (name, leave) = (device.name(), Signal::new());
+            let publishing = self.publish((device, remote), (&settings, &name), &leave, port);
+            let mut publishing = pin!(publishing);
+            match select(&mut publishing, changed).await {
                 Either::First(result) => return Some(result),
                 Either::Second(Change::Settings) => {}
+                Either::Second(Change::Name) => {
+                    // A broker that does not listen hears nothing of it.
+                    leave.signal(());
+                    let _ = with_timeout(FAREWELL, publishing).await;
+                }
                 Either::Second(Change::Restart) => return None,
             }
         }
     }
 
-    /// Reads and publishes until the end.
+    /// Reads and publishes in the device's name until the end, or until it is to `leave`.
     async fn publish(
         &self,
-        device: &TheDevice<'_, '_>,
-        remote: &Mqtt<'_>,
-        settings: &Settings,
+        (device, remote): (&TheDevice<'_, '_>, &Mqtt),
+        (settings, name): (&Settings, &str),
+        leave: &Signal<NoopRawMutex, ()>,
         port: &mut impl Port,
     ) -> Result<(), Error> {
         let (view, stats) = (self.view, self.stats);
@@ -243,7 +258,7 @@ impl Firmware<'_, '_> {
         let mut publisher = Publisher {
             network: &Net,
             settings,
-            name: self.state.device_name(),
+            name,
             mailbox: &mailbox,
             store: self.store,
             stats,
@@ -252,9 +267,11 @@ impl Firmware<'_, '_> {
             seed: self.state.seed(),
         };
         let reading = async {
-            let stopped = select(meter.run(port), self.interrupted.recv()).await;
+            let stopped = select3(meter.run(port), self.interrupted.recv(), leave.wait()).await;
             mailbox.close();
-            view.stopping(matches!(stopped, Either::Second(_)));
+            if !matches!(stopped, Either3::Third(())) {
+                view.stopping(matches!(stopped, Either3::Second(_)));
+            }
             // It is the publisher that ends a run: with all acknowledged, or in vain, and then
             // readings may still wait for it.
             pending().await

@@ -12,7 +12,9 @@ pub type Name = Text<31>;
 
 /// What a device may be called by command, so that it can be a host's name too (RFC 1123 §2.1).
 pub fn is_name(text: &str) -> bool {
-    let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let letters = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     letters && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
 }
 
@@ -491,7 +493,9 @@ mod tests {
         for name in ["x", "smartmeter-2", "0a", "A--b"] {
             assert!(is_name(name), "{name}");
         }
-        for name in ["", "-", "-a", "a-", "a b", "a.local", "a_b", "zähler", "a/b", "a+", "a\0"] {
+        for name in [
+            "", "-", "-a", "a-", "a b", "a.local", "a_b", "zähler", "a/b", "a+", "a\0",
+        ] {
             assert!(!is_name(name), "{name}");
         }
     }

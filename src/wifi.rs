@@ -44,7 +44,10 @@ impl Known {
 
     /// The name of the network at a place; empty when there is none.
     pub fn ssid(&self, place: u8) -> Ssid {
-        self.ssids.get(usize::from(place)).cloned().unwrap_or_default()
+        self.ssids
+            .get(usize::from(place))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Whether the network at a place has a password.
@@ -180,7 +183,9 @@ mod tests {
             candidates.take(known, found);
         }
         let order = core::iter::from_fn(|| candidates.next());
-        order.map(|candidate| (candidate.place, candidate.bssid[5])).collect()
+        order
+            .map(|candidate| (candidate.place, candidate.bssid[5]))
+            .collect()
     }
 
     #[test]
@@ -202,15 +207,27 @@ mod tests {
     fn a_network_that_lacks_its_password_is_the_last_of_its_name() {
         let known = known(&[("home", true)]);
         let evil = found("home", 1, -20, false);
-        assert_eq!(order(&known, &[evil, found("home", 2, -80, true)]), [(0, 2)]);
-        assert_eq!(order(&known, &[found("home", 2, -80, true), evil]), [(0, 2)]);
+        assert_eq!(
+            order(&known, &[evil, found("home", 2, -80, true)]),
+            [(0, 2)]
+        );
+        assert_eq!(
+            order(&known, &[found("home", 2, -80, true), evil]),
+            [(0, 2)]
+        );
         // It is known that it was there.
         assert_eq!(order(&known, &[evil]), [(0, 1)]);
     }
 
     #[test]
     fn places_are_found_and_used_again() {
-        let mut known = known(&[("a", false), ("b", true), ("c", false), ("d", false), ("e", true)]);
+        let mut known = known(&[
+            ("a", false),
+            ("b", true),
+            ("c", false),
+            ("d", false),
+            ("e", true),
+        ]);
         assert_eq!((known.find(b"b"), known.free()), (Some(1), None));
         assert_eq!((known.find(b""), known.find(b"f")), (None, None));
         known.name(1, Ssid::new());

@@ -46,7 +46,9 @@ where
     };
     let _ = network.try_get();
     loop {
-        if let Either::First(never) = select(serve(device, acceptor, rooms), network.changed()).await {
+        // In this order, so that nobody is let in who would be thrown out at once.
+        let serving = serve(device, acceptor, rooms);
+        if let Either::Second(never) = select(network.changed(), serving).await {
             return never;
         }
     }

@@ -551,10 +551,11 @@ fn level(request: &Request<'_>) -> Result<Level, Refusal> {
 
 fn device_name(request: &Request<'_>) -> Result<Name, Refusal> {
     let name = request.text(Place::Payload, "name");
-    let name: Option<Name> = name.map_err(|_| {
-        Refusal::Argument("MDNS name too long, only string of size 32 allowed")
-    })?;
-    let name = name.ok_or(Refusal::Argument("MDNS name required in payload with key name"))?;
+    let name: Option<Name> =
+        name.map_err(|_| Refusal::Argument("MDNS name too long, only string of size 32 allowed"))?;
+    let name = name.ok_or(Refusal::Argument(
+        "MDNS name required in payload with key name",
+    ))?;
     match is_name(&name) {
         true => Ok(name),
         false => Err(Refusal::Argument(

@@ -7,9 +7,9 @@
 mod commands;
 mod events;
 mod logbook;
+mod network;
 mod remote;
 mod sampling;
-mod network;
 mod time;
 
 use core::{
@@ -24,11 +24,11 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
+use self::sampling::Sampling;
 pub use self::{
     events::Ip,
     network::{Link, Networks},
 };
-use self::sampling::Sampling;
 use super::{
     clock::{Board, Clock},
     command::Refusal,
@@ -259,7 +259,9 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                 Key::Energy => kept = Kept::from_bytes(value),
                 Key::Name => {
                     let given = core::str::from_utf8(value).ok();
-                    name = cut(given.filter(|name| is_name(name)).unwrap_or(self.board_name));
+                    name = cut(given
+                        .filter(|name| is_name(name))
+                        .unwrap_or(self.board_name));
                 }
                 Key::Ssid(place) => {
                     let ssid = core::str::from_utf8(value).ok();

@@ -67,11 +67,23 @@ fn commands_for_this_device_and_for_all_are_answered() {
         }
         network.push("powermeter/cmd", "{\"cmd\":\"getLog\"}", false);
         pause(100).await;
-        network.push("powermeter/Metertrekker-test/cmd", "{\"cmd\":\"info\"}", false);
+        network.push(
+            "powermeter/Metertrekker-test/cmd",
+            "{\"cmd\":\"info\"}",
+            false,
+        );
         pause(100).await;
         // What is not asked for, and what the broker has kept.
-        network.push("powermeter/Metertrekker-test/other", "{\"cmd\":\"foo\"}", false);
-        network.push("powermeter/Metertrekker-test/cmd", "{\"cmd\":\"foo\"}", true);
+        network.push(
+            "powermeter/Metertrekker-test/other",
+            "{\"cmd\":\"foo\"}",
+            false,
+        );
+        network.push(
+            "powermeter/Metertrekker-test/cmd",
+            "{\"cmd\":\"foo\"}",
+            true,
+        );
         pause(100).await;
     });
     let answers = network.payloads(INFO);
@@ -100,7 +112,10 @@ fn commands_for_this_device_and_for_all_are_answered() {
             Packet::Subscribe(_, filters) => Some(filters),
             _ => None,
         });
-    assert_eq!(filters.unwrap(), ["powermeter/Metertrekker-test/+", "powermeter/+"]);
+    assert_eq!(
+        filters.unwrap(),
+        ["powermeter/Metertrekker-test/+", "powermeter/+"]
+    );
 }
 
 #[test]

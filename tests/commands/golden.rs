@@ -3,7 +3,13 @@
 //! `golden.txt` is a transcript. `>` is sent, `<` comes back, log lines first, as a client sees them.
 //! `@` is what happens meanwhile. `UPDATE_GOLDEN=1` writes the `<` lines anew.
 
-use std::{env, fmt::Write, fs, net::SocketAddr, path::Path};
+use std::{
+    env,
+    fmt::Write,
+    fs,
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+};
 
 use embassy_futures::{
     poll_once,
@@ -303,6 +309,28 @@ fn the_longest_answers_fit() {
                 "{line}"
             );
         }
+        // Each of the networks too, and the device is in one of them.
+        for number in 0..5 {
+            let ssid = format!("{number}{}", "\"".repeat(31));
+            let password = "\"".repeat(63);
+            let line =
+                serde_json::json!({"cmd": "addWifi", "payload": {"ssid": ssid, "pwd": password}});
+            answer.clear();
+            device
+                .answer(line.to_string().as_bytes(), &mut client, &mut answer)
+                .await;
+            let json: serde_json::Value = serde_json::from_slice(answer.json()).expect("addWifi");
+            assert_eq!(
+                (&json["error"], &json["pwd"]),
+                (&false.into(), &password.into())
+            );
+        }
+        let link = Link {
+            ssid: "\"".repeat(32).as_str().try_into().unwrap(),
+            bssid: [255; 6],
+            rssi: -128,
+        };
+        device.is_in_network(link, Ipv6Addr::from([0xFF; 16]).into());
         for command in ["settings", "info", "getPower", "getEnergy"] {
             answer.clear();
             let line = format!(r#"{{"cmd":"{command}"}}"#);

@@ -1,6 +1,7 @@
 //! The SmartMeter command protocol: every command against goldens, what survives a restart, and
 //! clients that come, go and misbehave.
 
+mod air;
 mod document;
 mod golden;
 mod house;
@@ -11,4 +12,5 @@ mod samples;
 mod sessions;
 mod telegrams;
 mod time_server;
+mod wifi;
 mod wire;

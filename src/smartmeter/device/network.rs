@@ -182,7 +182,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// The network is there at this address, on a board that has nothing to do for it; `None`: it is away.
     pub fn set_address(&self, address: Option<IpAddr>) {
         let before = self.address.replace(address);
-        if before.is_some() && before != address {
+        if before == address {
+            return;
+        }
+        if before.is_some() {
             self.hung_up_all();
         }
         self.networks.address.sender().send(address);

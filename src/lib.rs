@@ -12,6 +12,7 @@
 extern crate std;
 
 pub mod app;
+pub mod mdns;
 pub mod metric;
 pub mod ntp;
 pub mod p1;

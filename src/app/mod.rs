@@ -8,11 +8,12 @@
 //! Beside them the [`server`] runs a [`session`] for each client of the command protocol, as the
 //! [`caller`] does for a server and [`remote`] for the broker; they ask and
 //! change the [`Device`](crate::smartmeter::device::Device) that the meter task tells of readings, and [`ntp`]
-//! of the time. On a board with a radio [`wifi`] keeps the device in a network.
+//! of the time. On a board with a radio [`wifi`] keeps the device in a network, where [`mdns`] says what it is called.
 
 pub mod backoff;
 pub mod caller;
 pub mod mailbox;
+pub mod mdns;
 pub mod meter;
 pub mod monitor;
 pub mod ntp;

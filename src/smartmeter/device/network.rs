@@ -225,6 +225,26 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
+    /// Another device has this one's name in the network, so that it is called `instead` there.
+    pub fn is_called(&self, instead: &str) {
+        self.tell(Level::Warning, |text| {
+            let name = self.name();
+            let _ = uwrite!(
+                text,
+                "mDNS: {} is taken, this is {}.local",
+                name.as_str(),
+                instead
+            );
+        });
+    }
+
+    /// Nobody in the network can be told its name.
+    pub fn is_called_nothing(&self, why: &str) {
+        self.tell(Level::Warning, |text| {
+            let _ = uwrite!(text, "mDNS is off: {}", why);
+        });
+    }
+
     /// A known network is there, and of no use.
     pub fn is_not_in_network(&self, ssid: &Ssid, obstacle: Obstacle) {
         self.tell(Level::Warning, |text| {

@@ -14,7 +14,7 @@ use std::{
 
 use async_channel::Receiver;
 use embassy_futures::{
-    join::{join3, join5},
+    join::{join, join3, join5},
     select::{Either, Either3, select, select3},
 };
 
@@ -24,7 +24,7 @@ use embassy_time::{Duration, with_timeout};
 use super::{Error, Flags, Options, device::StateDir, given_up, view::View};
 use crate::{
     app::{
-        caller,
+        self, caller,
         mailbox::Mailbox,
         meter::Meter,
         ntp,
@@ -34,6 +34,7 @@ use crate::{
         session::{self, serve},
         stats::Stats,
     },
+    mdns,
     p1::port::Port,
     reading::Reading,
     settings::Settings,
@@ -45,7 +46,7 @@ use crate::{
     soc::host::{
         console::{self, Console},
         flash::FileFlash,
-        net::{Listener, Net},
+        net::{Listener, Multicast, Net},
         time,
     },
     storage::Shared,
@@ -62,6 +63,9 @@ pub async fn stored(state: &StateDir, store: &Shared<'_, FileFlash>) -> Settings
         .settings()
 }
 
+/// Bytes of what is said in multicast DNS at once: what an Ethernet frame holds.
+const MDNS_PACKET: usize = 1472;
+
 /// How long the good-bye may take before another name is taken.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -77,6 +81,7 @@ pub struct Clients {
     console: Option<Console>,
     console_room: Box<session::Room>,
     caller_room: Box<session::Room>,
+    mdns_packet: [u8; MDNS_PACKET],
     address: Option<IpAddr>,
 }
 
@@ -89,6 +94,7 @@ impl Clients {
             console: None,
             console_room: Box::new(session::Room::new()),
             caller_room: Box::new(session::Room::new()),
+            mdns_packet: [0; MDNS_PACKET],
             address: None,
         };
         if !options.once {
@@ -148,7 +154,23 @@ impl Clients {
                 None => pending().await,
             }
         };
-        let keeping = device.keep_house();
+        let naming = async {
+            match (&self.listener, self.address) {
+                (Some(_), Some(address)) => {
+                    // One that has no IPv4 address is told so before anything is sent.
+                    let interface = match address {
+                        IpAddr::V4(address) => address,
+                        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+                    };
+                    let group = mdns::GROUP;
+                    let network = Multicast { interface, group };
+                    let seed = RandomState::new().hash_one(()) as u32;
+                    app::mdns::run(device, &network, &mut self.mdns_packet, seed).await
+                }
+                _ => pending().await,
+            }
+        };
+        let keeping = join(device.keep_house(), naming);
         let (never, ..) = join5(listening, calling, console, timing, keeping).await;
         never
     }

@@ -1,7 +1,8 @@
 //! The command protocol over MQTT: what the publisher hands over, and what it publishes for it.
 //!
 //! `powermeter/<name>/cmd`, `…/sample` and `…/state`, and the same without name for all devices at once, are
-//! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on.
+//! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on, and
+//! `…/state/switch` when the meter's breaker or a relay is switched.
 
 use core::{
     cell::{Cell, RefCell},
@@ -9,7 +10,7 @@ use core::{
     future::{Future, pending},
 };
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either3, select3};
 use embassy_sync::{
     blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel, signal::Signal,
 };
@@ -127,8 +128,13 @@ impl Mqtt {
         let mut answer = Answer::new();
         loop {
             answer.clear();
-            let topic = match select(self.requests.receive(), Timer::at(status)).await {
-                Either::First(request) => {
+            let told = select3(
+                self.requests.receive(),
+                Timer::at(status),
+                device.switched(),
+            );
+            let topic = match told.await {
+                Either3::First(request) => {
                     match request.kind {
                         Kind::Command => {
                             let mut client = Client::new(Peer::Mqtt, Level::Error);
@@ -140,7 +146,7 @@ impl Mqtt {
                     }
                     "state/info"
                 }
-                Either::Second(()) => {
+                Either3::Second(()) => {
                     // After a broker's absence there is no need to catch up.
                     status = (status + STATUS).max(Instant::now());
                     // Without a broker nobody wants to know.
@@ -149,6 +155,10 @@ impl Mqtt {
                     }
                     device.status(&mut answer);
                     "state/sample"
+                }
+                Either3::Third(()) => {
+                    device.switches(&mut answer);
+                    "state/switch"
                 }
             };
             if !answer.json().is_empty() {

@@ -36,6 +36,7 @@ use super::{
     flood::Flood,
     journal::{self, Cursor},
     log::{CLIENTS, Cut, Entry, Level, Log},
+    switches::Switches,
     time::{Local, Moment},
     values::{Calibration, UNCALIBRATED, Values},
 };
@@ -119,6 +120,7 @@ struct State {
     calibration: Calibration,
     daily_restart: Option<(u8, u8)>,
     values: Values,
+    switches: Switches,
     energy: Energy,
     /// What of it is in flash.
     kept: Option<Kept>,
@@ -152,6 +154,9 @@ pub struct Device<'d, 'f, F> {
     sampling_changed: Signal<CriticalSectionRawMutex, ()>,
     state: RefCell<State>,
     connected: Cell<bool>,
+    /// A breaker or relay is another than was published.
+    has_switched: Cell<bool>,
+    switched: Signal<CriticalSectionRawMutex, ()>,
     /// Clients over TCP.
     clients: Cell<u8>,
     complained: Cell<bool>,
@@ -197,11 +202,14 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                 calibration: UNCALIBRATED,
                 daily_restart: None,
                 values: Values::default(),
+                switches: Switches::default(),
                 energy: Energy::default(),
                 kept: None,
                 clock: Clock::new(board),
             }),
             connected: Cell::new(false),
+            has_switched: Cell::new(false),
+            switched: Signal::new(),
             clients: Cell::new(0),
             complained: Cell::new(false),
             settings_changed: Signal::new(),

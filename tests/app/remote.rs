@@ -4,6 +4,7 @@ use embassy_futures::select::{Either, select};
 use embassy_sync::mutex::Mutex;
 use metertrekker::{
     app::{monitor::Monitor, remote::Mqtt, stats::Stats},
+    reading::Reading,
     smartmeter::device::Device,
     soc::host::executor::{block_on, block_on_virtual},
 };
@@ -164,4 +165,51 @@ fn an_answer_that_a_lost_connection_took_is_given_on_the_next() {
         .into_iter()
         .filter(|(_, _, packet)| matches!(packet, Packet::Subscribe(..)));
     assert_eq!(subscribed.count(), 2);
+}
+
+#[test]
+fn a_switch_is_told_when_it_is_another_and_not_retained() {
+    let network = Network::default();
+    let reading = |lines: &[&str]| {
+        let mut reading = Box::new(Reading::new());
+        reading.begin(b"TST5\\TEST METER");
+        for line in lines {
+            reading.line(line.as_bytes()).unwrap();
+        }
+        reading.settle();
+        reading
+    };
+    run(&network, async |device| {
+        device.believed(&reading(&["0-0:96.3.10(1)", "0-1:96.3.10(0)"]));
+        pause(100).await;
+        // The same again, and no word of it.
+        device.believed(&reading(&["0-0:96.3.10(1)", "0-1:96.3.10(0)"]));
+        device.believed(&reading(&["1-0:1.7.0(00.500*kW)"]));
+        pause(100).await;
+        device.believed(&reading(&["0-0:96.3.10(1)", "0-1:96.3.10(1)"]));
+        pause(100).await;
+        // Without a broker it waits for one, and only the last state counts.
+        network.hang_up();
+        pause(10).await;
+        device.believed(&reading(&["0-0:96.3.10(0)"]));
+        device.believed(&reading(&["0-0:96.3.10(2)"]));
+        pause(30_000).await;
+    });
+    let topic = "powermeter/Metertrekker-test/state/switch";
+    let switched = network.messages();
+    let switched = switched
+        .iter()
+        .filter(|(_, message)| message.topic == topic);
+    let switched: Vec<_> = switched
+        .map(|(_, message)| {
+            assert!(message.qos == 0 && !message.retain);
+            message.payload.split(",\"ts\"").next().unwrap()
+        })
+        .collect();
+    let expected = [
+        r#"{"breaker":1,"relay_1":0"#,
+        r#"{"breaker":1,"relay_1":1"#,
+        r#"{"breaker":2,"relay_1":1"#,
+    ];
+    assert_eq!(switched, expected);
 }

@@ -668,3 +668,49 @@ impl<'p> Writer<'p> {
         self.at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: Identity<'static> = Identity {
+        name: "meter",
+        address: Ipv4Addr::new(192, 168, 0, 50),
+    };
+
+    /// A question for this name, whose type and class follow it.
+    fn question(name: &[u8]) -> heapless::Vec<u8, 64> {
+        let mut packet = heapless::Vec::new();
+        packet
+            .extend_from_slice(&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+            .unwrap();
+        packet.extend_from_slice(name).unwrap();
+        packet.extend_from_slice(&[0, 1, 0, 1]).unwrap();
+        packet
+    }
+
+    #[test]
+    fn a_name_that_leads_to_itself_or_out_of_the_packet_is_no_name() {
+        assert!(ME.read(&question(b"\x05meter\x05local\0")).is_some());
+        for name in [
+            &b"\xC0\x0C"[..],
+            b"\xC0\x0E",
+            b"\xFF\xFF",
+            b"\x05meter\xC0\x0C",
+            b"\x05meter\xC0\x14",
+            b"\x05meter\x05local",
+            b"\x3Fmeter",
+            b"\x40",
+        ] {
+            assert_eq!(ME.read(&question(name)), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_beyond_a_packets_end() {
+        let whole = question(b"\x05meter\x05local\0");
+        for length in 0..whole.len() {
+            assert_eq!(ME.read(&whole[..length]), None, "{length}");
+        }
+    }
+}

@@ -145,9 +145,9 @@ impl Candidates {
     }
 
     /// Takes the strongest out.
-    pub fn next(&mut self) -> Option<Candidate> {
-        let strongest = self.0.iter().enumerate();
-        let (index, _) = strongest.max_by_key(|(_, candidate)| candidate.rssi)?;
+    pub fn strongest(&mut self) -> Option<Candidate> {
+        let candidates = self.0.iter().enumerate();
+        let (index, _) = candidates.max_by_key(|(_, candidate)| candidate.rssi)?;
         Some(self.0.swap_remove(index))
     }
 }
@@ -182,7 +182,7 @@ mod tests {
         for found in networks {
             candidates.take(known, found);
         }
-        let order = core::iter::from_fn(|| candidates.next());
+        let order = core::iter::from_fn(|| candidates.strongest());
         order
             .map(|candidate| (candidate.place, candidate.bssid[5]))
             .collect()

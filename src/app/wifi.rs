@@ -215,7 +215,7 @@ impl<F: NorFlash, R: Radio> Station<'_, '_, '_, F, R> {
         let scan = &mut |found: &Found<'_>| device.found(found, &mut candidates);
         // What was found before it failed is as good as any.
         let _ = with_timeout(SCAN, self.radio.scan(scan)).await;
-        while let Some(candidate) = candidates.next() {
+        while let Some(candidate) = candidates.strongest() {
             let Some((ssid, joined)) = self.join(candidate).await else {
                 continue;
             };

@@ -19,7 +19,11 @@ pub struct Client {
 
 impl Client {
     fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Client::connect_to("127.0.0.1", port)
+    }
+
+    fn connect_to(address: &str, port: u16) -> Client {
+        let stream = TcpStream::connect((address, port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
             lines: BufReader::new(stream),
@@ -28,7 +32,12 @@ impl Client {
 
     /// A client and what it is told first.
     pub fn greeted(port: u16) -> (Client, serde_json::Value) {
-        let mut client = Client::connect(port);
+        Client::greeted_at("127.0.0.1", port)
+    }
+
+    /// The same at another address.
+    pub fn greeted_at(address: &str, port: u16) -> (Client, serde_json::Value) {
+        let mut client = Client::connect_to(address, port);
         let line = client.line().expect("a greeting");
         let json = line.strip_prefix("Info:").expect("its prefix");
         (client, serde_json::from_str(json).unwrap())

@@ -3,6 +3,7 @@
 mod commands;
 mod decode;
 mod mistakes;
+mod names;
 mod running;
 #[path = "../support/mod.rs"]
 mod support;

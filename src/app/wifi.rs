@@ -97,8 +97,8 @@ pub trait Radio {
     fn leave(&mut self);
 
     /// Opens an access point without password, and gives it the interface, at
-    /// [`ACCESS_POINT`](crate::wifi::ACCESS_POINT). Clients expect DHCP there; the board has it served as long
-    /// as the access point is open.
+    /// [`ACCESS_POINT`](crate::wifi::ACCESS_POINT). Clients expect DHCP there: a board with a radio runs
+    /// [`dhcp`](super::dhcp) beside it.
     fn open(&mut self, name: &str);
 
     /// Closes the access point, if it is open.

@@ -2,6 +2,7 @@
 //! clients that come, go and misbehave.
 
 mod air;
+mod dhcp;
 mod document;
 mod golden;
 mod house;

@@ -22,8 +22,8 @@ use crate::{
     wifi::{ACCESS_POINT, Candidates, Found, Known, Password, Ssid},
 };
 
-/// Who has to know when the network is another: those who let clients in, who calls the stream server, mDNS.
-const WATCHERS: usize = 4;
+/// Who has to know when the network is another: two who let clients in, who calls the stream server, mDNS, DHCP.
+const WATCHERS: usize = 5;
 
 /// Waits for another address.
 pub type Watcher<'d> = Receiver<'d, CriticalSectionRawMutex, Option<IpAddr>, WATCHERS>;
@@ -268,6 +268,13 @@ impl<F: NorFlash> Device<'_, '_, F> {
         });
         *self.networks.link.borrow_mut() = Some(Link::default());
         self.set_address(Some(ACCESS_POINT.into()));
+    }
+
+    /// Whether it is an access point now.
+    pub fn is_open(&self) -> bool {
+        let off_air =
+            (self.networks.link.borrow().as_ref()).is_some_and(|link| link.ssid.is_empty());
+        off_air && self.address.get() == Some(ACCESS_POINT.into())
     }
 
     /// Who was connected over the last network is gone without a word.

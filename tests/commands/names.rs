@@ -429,12 +429,14 @@ fn another_address_is_told_and_none_silences() {
         let told = packets(&street);
         assert_eq!(told.last().unwrap().1[0], expected);
         assert_eq!(street.joined().last(), Some(&Ipv4Addr::new(10, 0, 0, 9)));
+        let mut log = device.log.listen().unwrap();
         for away in [None, Some(IpAddr::V6(1.into()))] {
             device.set_address(away);
             street.push(query(&[("meter.local", TYPE::A)]), neighbour(5353));
             pause(40_000).await;
             assert_eq!(packets(&street), []);
         }
+        assert_eq!(logged(&mut log), ["mDNS is off: it needs an IPv4 address"]);
         device.set_address(Some(MINE.into()));
         pause(3_000).await;
         assert_eq!(packets(&street).last().unwrap().1, all());

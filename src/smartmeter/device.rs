@@ -59,6 +59,9 @@ const MAX_RATE: u32 = 32_000;
 /// Hz that are shown before there was a sampling, as the SmartMeter does.
 const RATE: u32 = 8_000;
 
+/// How long it may take to tell the network that a name is not used any more.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// Within this time after its start a device does not start over by the clock.
 const A_MINUTE: Duration = Duration::from_secs(60);
 
@@ -421,6 +424,9 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let store = &mut *self.store.lock().await;
         if drop_all(store, reset).await.is_err() {
             self.stats.storage_errors.count();
+        }
+        if reset == Reset::All && self.forget_name() {
+            Timer::after(FAREWELL).await;
         }
         // What is left goes at the start.
         self.restart.signal(());

@@ -10,7 +10,7 @@ use metertrekker::{
     mdns::LEAST,
     smartmeter::{
         answer::Answer,
-        device::{Client, Peer},
+        device::{Change, Client, Peer},
         log::Level,
     },
     soc::host::executor::block_on_virtual,
@@ -415,6 +415,25 @@ fn a_new_name_takes_the_place_of_the_old_one_which_is_taken_leave_of() {
             pause(2_000).await;
             assert_eq!(packets(&street).len(), answers, "{asked}");
         }
+    });
+}
+
+#[test]
+fn a_factory_reset_takes_leave_of_the_name_before_it_starts_over() {
+    let street = Street::default();
+    speaking(&street, 1472, async |device| {
+        command(device, r#"{"cmd":"mdns","payload":{"name":"kitchen"}}"#).await;
+        settled(&street).await;
+        assert_eq!(device.changed().await, Change::Name);
+        let mut answer = Answer::new();
+        let mut client = Client::new(Peer::Console, Level::Info);
+        device
+            .answer(br#"{"cmd":"factoryReset"}"#, &mut client, &mut answer)
+            .await;
+        assert_eq!(device.changed().await, Change::Restart);
+        let told = packets(&street);
+        let bye = "kitchen.local 0 flush A 192.168.0.50";
+        assert_eq!(told[0].1[0], bye);
     });
 }
 

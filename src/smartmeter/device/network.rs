@@ -13,7 +13,7 @@ use embassy_sync::{
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Device, events::Ip};
+use super::{Device, cut, events::Ip};
 use crate::{
     app::wifi::Obstacle,
     settings::Name,
@@ -98,6 +98,19 @@ impl<F: NorFlash> Device<'_, '_, F> {
             self.networks.renamed.signal(());
         }
         Ok(())
+    }
+
+    /// The device is about to be called again what its board calls it; `true`: it was not before.
+    pub(super) fn forget_name(&self) -> bool {
+        let before = {
+            let mut state = self.state.borrow_mut();
+            core::mem::replace(&mut state.name, cut(self.board_name))
+        };
+        let is_another = before != self.name();
+        if is_another {
+            self.networks.renamed.signal(());
+        }
+        is_another
     }
 
     /// Waits for another name.

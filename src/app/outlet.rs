@@ -36,8 +36,32 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// Serves the one client of `acceptor` that there may be at a time, and sends datagrams through
 /// `network`, for ever. There is one sampling at a time, so one `packet` does for both, as long as the board's
-/// highest rate makes them. RAM: that packet, 1.0 kB at 4 kHz.
+/// highest rate makes them. When the device's address changes, the client is disconnected. RAM: that packet,
+/// 1.0 kB at 4 kHz.
 pub async fn run<F, A, N>(
+    device: &Device<'_, '_, F>,
+    acceptor: &A,
+    network: &N,
+    packet: &mut PacketView,
+) -> Infallible
+where
+    F: NorFlash,
+    A: TcpAccept,
+    N: UdpConnect,
+{
+    let Some(mut address) = device.network() else {
+        return core::future::pending().await;
+    };
+    let _ = address.try_get();
+    loop {
+        let serving = attend(device, acceptor, network, packet);
+        if let Either::Second(never) = select(address.changed(), serving).await {
+            return never;
+        }
+    }
+}
+
+async fn attend<F, A, N>(
     device: &Device<'_, '_, F>,
     acceptor: &A,
     network: &N,

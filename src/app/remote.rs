@@ -2,7 +2,7 @@
 //!
 //! `powermeter/<name>/cmd`, `…/sample` and `…/state`, and the same without name for all devices at once, are
 //! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on, and
-//! while samples are made that they are.
+//! while samples are made that they are; `…/state/switch` when the meter's breaker or a relay is switched.
 
 use core::{
     cell::{Cell, RefCell},
@@ -10,7 +10,7 @@ use core::{
     future::{Future, pending},
 };
 
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either4, select4};
 use embassy_sync::{
     blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel, signal::Signal,
 };
@@ -43,8 +43,8 @@ const COMMAND: usize = 448;
 
 /// What the publisher knows of the commands.
 pub trait Remote {
-    /// The device's name in topics; `None` when there are no commands.
-    fn name(&self) -> Option<&str>;
+    /// Whether there are commands at all.
+    fn is_there(&self) -> bool;
 
     /// A message has come. It must not be kept waiting.
     fn received(&self, topic: &str, payload: &[u8]);
@@ -70,8 +70,8 @@ pub trait Remote {
 
 /// No commands.
 impl Remote for () {
-    fn name(&self) -> Option<&str> {
-        None
+    fn is_there(&self) -> bool {
+        false
     }
 
     fn received(&self, _: &str, _: &[u8]) {}
@@ -105,8 +105,7 @@ struct Request {
 }
 
 /// Commands over MQTT. RAM: 2.8 kB, and 1.7 kB more in what [`run`](Self::run) returns.
-pub struct Mqtt<'n> {
-    name: &'n str,
+pub struct Mqtt {
     requests: Channel<CriticalSectionRawMutex, Request, 2>,
     answer: RefCell<Answer>,
     topic: Cell<&'static str>,
@@ -115,11 +114,10 @@ pub struct Mqtt<'n> {
     departure: Signal<CriticalSectionRawMutex, ()>,
 }
 
-impl<'n> Mqtt<'n> {
-    /// For the device of this name.
-    pub const fn new(name: &'n str) -> Self {
+impl Mqtt {
+    /// Nothing has come yet.
+    pub const fn new() -> Self {
         Self {
-            name,
             requests: Channel::new(),
             answer: RefCell::new(Answer::new()),
             topic: Cell::new(""),
@@ -139,8 +137,14 @@ impl<'n> Mqtt<'n> {
             answer.clear();
             let news = device.news(samples, &mut sample);
             // Samples come last, so that no rate keeps a command waiting.
-            let topic = match select3(self.requests.receive(), Timer::at(status), news).await {
-                Either3::First(request) => {
+            let told = select4(
+                self.requests.receive(),
+                Timer::at(status),
+                device.switched(),
+                news,
+            );
+            let topic = match told.await {
+                Either4::First(request) => {
                     match request.kind {
                         Kind::Command => {
                             let mut client = Client::new(Peer::Mqtt, Level::Error);
@@ -156,7 +160,7 @@ impl<'n> Mqtt<'n> {
                     }
                     INFO
                 }
-                Either3::Second(()) => {
+                Either4::Second(()) => {
                     // After a broker's absence there is no need to catch up.
                     status = (status + STATUS).max(Instant::now());
                     // Without a broker nobody wants to know, and samples say more.
@@ -166,7 +170,7 @@ impl<'n> Mqtt<'n> {
                     device.status(&mut answer);
                     STATE
                 }
-                Either3::Third(News::Turned(on)) => {
+                Either4::Fourth(News::Turned(on)) => {
                     samples = on;
                     if !device.is_connected() {
                         continue;
@@ -175,9 +179,13 @@ impl<'n> Mqtt<'n> {
                     answer.line(|answer| answer.part(word));
                     STATE
                 }
-                Either3::Third(news) => {
+                Either4::Fourth(news) => {
                     self.publish_sample(device, news, &sample).await;
                     continue;
+                }
+                Either4::Third(()) => {
+                    device.switches(&mut answer);
+                    "state/switch"
                 }
             };
             if !answer.json().is_empty() {
@@ -225,9 +233,15 @@ impl<'n> Mqtt<'n> {
     }
 }
 
-impl Remote for Mqtt<'_> {
-    fn name(&self) -> Option<&str> {
-        Some(self.name)
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Remote for Mqtt {
+    fn is_there(&self) -> bool {
+        true
     }
 
     fn received(&self, topic: &str, payload: &[u8]) {

@@ -4,6 +4,7 @@ use embassy_futures::select::{Either, select};
 use embassy_sync::mutex::Mutex;
 use metertrekker::{
     app::{monitor::Monitor, remote::Mqtt, stats::Stats},
+    reading::Reading,
     smartmeter::{
         answer::Answer,
         device::{Client, Device, Peer},
@@ -18,8 +19,8 @@ use super::{
     telegrams::{Telegram, reading_of},
 };
 
-const INFO: &str = "powermeter/meter1/state/info";
-const STATUS: &str = "powermeter/meter1/state/sample";
+const INFO: &str = "powermeter/Metertrekker-test/state/info";
+const STATUS: &str = "powermeter/Metertrekker-test/state/sample";
 
 /// Runs the publisher with a device behind it until `script` has come to its end.
 fn run(network: &Network, script: impl AsyncFnOnce(&Device<'_, '_, Flash>)) {
@@ -30,7 +31,7 @@ fn run(network: &Network, script: impl AsyncFnOnce(&Device<'_, '_, Flash>)) {
         let stats = Stats::new();
         let clock = || Some(1_614_680_860_000 + embassy_time::Instant::now().as_millis());
         let device = Device::open("meter1", clock, &store, &stats).await;
-        let mqtt = Mqtt::new("meter1");
+        let mqtt = Mqtt::new();
         let script = async |feed: &super::link::Feed<'_, '_>| {
             pause(1_000).await;
             script(&device).await;
@@ -49,7 +50,7 @@ fn commands_for_this_device_and_for_all_are_answered() {
     let network = Network::default();
     run(&network, async |device| {
         device.believed(&reading_of(&Telegram::new(1).bytes()));
-        for topic in ["powermeter/meter1/cmd", "powermeter/cmd"] {
+        for topic in ["powermeter/Metertrekker-test/cmd", "powermeter/cmd"] {
             network.push(topic, "{\"cmd\":\"foo\"}", false);
             pause(100).await;
         }
@@ -60,10 +61,10 @@ fn commands_for_this_device_and_for_all_are_answered() {
             "nonsense",
             "{\"cmd\":\"log\",\"level\":\"all\"}",
         ] {
-            network.push("powermeter/meter1/cmd", command, false);
+            network.push("powermeter/Metertrekker-test/cmd", command, false);
             pause(100).await;
         }
-        network.push("powermeter/meter1/state", "", false);
+        network.push("powermeter/Metertrekker-test/state", "", false);
         pause(100).await;
         for letter in ["p", "", "v", "e"] {
             network.push("powermeter/sample", letter, false);
@@ -71,11 +72,23 @@ fn commands_for_this_device_and_for_all_are_answered() {
         }
         network.push("powermeter/cmd", "{\"cmd\":\"getLog\"}", false);
         pause(100).await;
-        network.push("powermeter/meter1/cmd", "{\"cmd\":\"info\"}", false);
+        network.push(
+            "powermeter/Metertrekker-test/cmd",
+            "{\"cmd\":\"info\"}",
+            false,
+        );
         pause(100).await;
         // What is not asked for, and what the broker has kept.
-        network.push("powermeter/meter1/other", "{\"cmd\":\"foo\"}", false);
-        network.push("powermeter/meter1/cmd", "{\"cmd\":\"foo\"}", true);
+        network.push(
+            "powermeter/Metertrekker-test/other",
+            "{\"cmd\":\"foo\"}",
+            false,
+        );
+        network.push(
+            "powermeter/Metertrekker-test/cmd",
+            "{\"cmd\":\"foo\"}",
+            true,
+        );
         pause(100).await;
     });
     let answers = network.payloads(INFO);
@@ -104,7 +117,10 @@ fn commands_for_this_device_and_for_all_are_answered() {
             Packet::Subscribe(_, filters) => Some(filters),
             _ => None,
         });
-    assert_eq!(filters.unwrap(), ["powermeter/meter1/+", "powermeter/+"]);
+    assert_eq!(
+        filters.unwrap(),
+        ["powermeter/Metertrekker-test/+", "powermeter/+"]
+    );
 }
 
 #[test]
@@ -337,4 +353,51 @@ fn on_and_off_are_said_of_every_sampling() {
         .map(|(at, _, word)| (at / 100, word))
         .collect();
     assert_eq!(words, [(60, "on".to_owned()), (130, "off".to_owned())]);
+}
+
+#[test]
+fn a_switch_is_told_when_it_is_another_and_not_retained() {
+    let network = Network::default();
+    let reading = |lines: &[&str]| {
+        let mut reading = Box::new(Reading::new());
+        reading.begin(b"TST5\\TEST METER");
+        for line in lines {
+            reading.line(line.as_bytes()).unwrap();
+        }
+        reading.settle();
+        reading
+    };
+    run(&network, async |device| {
+        device.believed(&reading(&["0-0:96.3.10(1)", "0-1:96.3.10(0)"]));
+        pause(100).await;
+        // The same again, and no word of it.
+        device.believed(&reading(&["0-0:96.3.10(1)", "0-1:96.3.10(0)"]));
+        device.believed(&reading(&["1-0:1.7.0(00.500*kW)"]));
+        pause(100).await;
+        device.believed(&reading(&["0-0:96.3.10(1)", "0-1:96.3.10(1)"]));
+        pause(100).await;
+        // Without a broker it waits for one, and only the last state counts.
+        network.hang_up();
+        pause(10).await;
+        device.believed(&reading(&["0-0:96.3.10(0)"]));
+        device.believed(&reading(&["0-0:96.3.10(2)"]));
+        pause(30_000).await;
+    });
+    let topic = "powermeter/Metertrekker-test/state/switch";
+    let switched = network.messages();
+    let switched = switched
+        .iter()
+        .filter(|(_, message)| message.topic == topic);
+    let switched: Vec<_> = switched
+        .map(|(_, message)| {
+            assert!(message.qos == 0 && !message.retain);
+            message.payload.split(",\"ts\"").next().unwrap()
+        })
+        .collect();
+    let expected = [
+        r#"{"breaker":1,"relay_1":0"#,
+        r#"{"breaker":1,"relay_1":1"#,
+        r#"{"breaker":2,"relay_1":1"#,
+    ];
+    assert_eq!(switched, expected);
 }

@@ -19,7 +19,11 @@ pub struct Client {
 
 impl Client {
     fn connect(port: u16) -> Client {
-        Client::of(TcpStream::connect(("127.0.0.1", port)).unwrap())
+        Client::connect_to("127.0.0.1", port)
+    }
+
+    fn connect_to(address: &str, port: u16) -> Client {
+        Client::of(TcpStream::connect((address, port)).unwrap())
     }
 
     fn of(stream: TcpStream) -> Client {
@@ -31,7 +35,12 @@ impl Client {
 
     /// A client and what it is told first.
     pub fn greeted(port: u16) -> (Client, serde_json::Value) {
-        Client::connect(port).greeting()
+        Client::greeted_at("127.0.0.1", port)
+    }
+
+    /// The same at another address.
+    pub fn greeted_at(address: &str, port: u16) -> (Client, serde_json::Value) {
+        Client::connect_to(address, port).greeting()
     }
 
     /// The same over a connection that the device has made.

@@ -3,6 +3,7 @@
 mod commands;
 mod decode;
 mod mistakes;
+mod names;
 mod running;
 mod streams;
 #[path = "../support/mod.rs"]

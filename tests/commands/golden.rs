@@ -3,7 +3,14 @@
 //! `golden.txt` is a transcript. `>` is sent, `<` comes back, log lines first, as a client sees them.
 //! `@` is what happens meanwhile. `UPDATE_GOLDEN=1` writes the `<` lines anew.
 
-use std::{convert::Infallible, env, fmt::Write, fs, net::SocketAddr, path::Path};
+use std::{
+    convert::Infallible,
+    env,
+    fmt::Write,
+    fs,
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+};
 
 use embassy_futures::{
     join::join,
@@ -23,7 +30,7 @@ use metertrekker::{
     smartmeter::{
         answer::Answer,
         command::COMMANDS,
-        device::{Client, Device, News, Peer},
+        device::{Client, Device, Link, News, Peer},
         journal::{self, Journal, MAX_TEXT},
         line::{Line, Lines},
         log::Level,
@@ -89,7 +96,7 @@ async fn until_restart<'f>(
     let device = Device::open("smartmeterX", clock, store, &stats)
         .await
         .with_journal(journal);
-    device.address.set(Some([192, 168, 0, 138].into()));
+    device.set_address(Some([192, 168, 0, 138].into()));
     // Three seconds from what the board thinks.
     let network = TimeServer::new(EPOCH + 3_000);
     let started = Signal::<NoopRawMutex, ()>::new();
@@ -201,6 +208,15 @@ async fn script(
                     listener.try_next_message_pure();
                     yield_now().await;
                 }
+            }
+            ["radio"] => device.is_access_point("smartmeterX"),
+            ["radio", ssid, rssi] => {
+                let link = Link {
+                    ssid: ssid.try_into().unwrap(),
+                    bssid: [0x02, 0, 0x5E, 0x10, 0, 0xAF],
+                    rssi: rssi.parse().unwrap(),
+                };
+                device.is_in_network(link, [192, 168, 0, 139].into());
             }
             ["restart"] => return,
             _ => panic!("{line}"),
@@ -324,6 +340,28 @@ fn the_longest_answers_fit() {
                 "{line}"
             );
         }
+        // Each of the networks too, and the device is in one of them.
+        for number in 0..5 {
+            let ssid = format!("{number}{}", "\"".repeat(31));
+            let password = "\"".repeat(63);
+            let line =
+                serde_json::json!({"cmd": "addWifi", "payload": {"ssid": ssid, "pwd": password}});
+            answer.clear();
+            device
+                .answer(line.to_string().as_bytes(), &mut client, &mut answer)
+                .await;
+            let json: serde_json::Value = serde_json::from_slice(answer.json()).expect("addWifi");
+            assert_eq!(
+                (&json["error"], &json["pwd"]),
+                (&false.into(), &password.into())
+            );
+        }
+        let link = Link {
+            ssid: "\"".repeat(32).as_str().try_into().unwrap(),
+            bssid: [255; 6],
+            rssi: -128,
+        };
+        device.is_in_network(link, Ipv6Addr::from([0xFF; 16]).into());
         for command in ["settings", "info", "getPower", "getEnergy"] {
             answer.clear();
             let line = format!(r#"{{"cmd":"{command}"}}"#);

@@ -35,6 +35,10 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
             let meter = totals::meter(reading);
             state.energy.update(meter, &values, now, utc);
             state.values = values;
+            if state.switches.update(reading) {
+                self.has_switched.set(true);
+                self.switched.signal(());
+            }
         }
         self.sample_from_now();
     }
@@ -71,6 +75,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
 
     fn connected(&self, _: Duration) {
         self.connected.set(true);
+        self.switched.signal(());
         self.complained.set(false);
         self.tell(Level::Info, |text| {
             let state = self.state.borrow();

@@ -606,12 +606,9 @@ impl<F: NorFlash> Device<'_, '_, F> {
         );
     }
 
-    /// The network has gone, and with it every sampling but that of the console. For boards that get to
-    /// know of it.
-    pub fn network_lost(&self) {
-        self.tell(Level::Error, |text| {
-            let _ = uwrite!(text, "Network Disconnected");
-        });
+    /// All clients over the network have gone, and with them every sampling but that of the console.
+    pub(super) fn network_hung_up(&self) {
+        self.raw.set(None);
         self.cut(
             |sampling| sampling.sink != Sink::Serial,
             |_| "Stop sampling (Network disconnect)",

@@ -13,8 +13,19 @@ pub struct Board {
     /// The folder below `src/soc` with its code.
     #[allow(dead_code)] // Not every build script asks.
     pub soc: String,
-    memory: Memory,
-    ram: Ram,
+    /// For boards that have the command protocol.
+    commands: Option<Commands>,
+    /// What a program for a PC need not know.
+    memory: Option<Memory>,
+    ram: Option<Ram>,
+}
+
+/// What the command protocol may take.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commands {
+    /// The most samples a second.
+    max_rate: Spanned<u32>,
 }
 
 /// What the image takes of the chip's data memory, line by line.
@@ -91,9 +102,31 @@ pub fn read(file: &str, text: &str) -> Result<Board, String> {
         let start = error.span().map_or(0, |span| span.start);
         format!("{}: {}", at(start), error.message())
     })?;
-    match board.ram.problem() {
+    match board.problem() {
         Some((start, problem)) => Err(format!("{}: {problem}", at(start))),
         None => Ok(board),
+    }
+}
+
+impl Board {
+    /// What contradicts itself or is not there, and where.
+    fn problem(&self) -> Option<(usize, String)> {
+        let rate = self.commands.as_ref().map(|commands| &commands.max_rate);
+        if let Some(rate) = rate.filter(|rate| !(1..=32_000).contains(rate.get_ref())) {
+            let problem = format!("max_rate is {}, not 1 to 32000 Hz", rate.get_ref());
+            return Some((rate.span().start, problem));
+        }
+        match (&self.memory, &self.ram) {
+            _ if self.is_program() => None,
+            (None, _) => Some((0, "missing table `memory`".into())),
+            (_, None) => Some((0, "missing table `ram`".into())),
+            (_, Some(ram)) => ram.problem(),
+        }
+    }
+
+    /// Whether it is a program for a PC and no image.
+    pub fn is_program(&self) -> bool {
+        self.soc == "host"
     }
 }
 
@@ -127,12 +160,18 @@ impl Ram {
 impl Board {
     /// `board.x`, which `link.x` of xtensa-lx-rt includes.
     pub fn linker_script(&self) -> String {
-        let Memory {
-            vectors,
-            iram,
-            dram,
-            irom,
-        } = &self.memory;
+        let (
+            Some(Memory {
+                vectors,
+                iram,
+                dram,
+                irom,
+            }),
+            Some(ram),
+        ) = (&self.memory, &self.ram)
+        else {
+            return String::new();
+        };
         let mut script = String::from("MEMORY\n{\n");
         for (name, region) in [
             ("vectors", vectors),
@@ -146,7 +185,19 @@ impl Board {
             ));
         }
         script += "}\n";
-        script + &self.ram.assertions(&self.soc)
+        script + &ram.assertions(&self.soc)
+    }
+
+    /// What the board can do, as constants.
+    #[allow(dead_code)] // Not every build script asks.
+    pub fn limits(&self) -> String {
+        let mut code =
+            String::from("// Generated from the board's file by build.rs. Do not edit.\n");
+        if let Some(Commands { max_rate }) = &self.commands {
+            code += "/// Samples of the command protocol a second, at most.\n";
+            code += &format!("pub const MAX_RATE: u32 = {};\n", max_rate.get_ref());
+        }
+        code
     }
 
     /// The ledger's lines as constants.
@@ -154,7 +205,7 @@ impl Board {
     pub fn ram_constants(&self) -> String {
         let mut code =
             String::from("// Generated from the board's [ram] by build.rs. Do not edit.\n");
-        for (_, constant, line) in self.ram.lines.all() {
+        for (_, constant, line) in self.ram.iter().flat_map(|ram| ram.lines.all()) {
             code += &format!("pub const {constant}: usize = {};\n", line.bytes.get_ref());
         }
         code

@@ -12,6 +12,17 @@ use crate::{
 /// A text setting of at most `N` bytes.
 pub type Text<const N: usize> = heapless::String<N>;
 
+/// A device's name.
+pub type Name = Text<31>;
+
+/// What a device may be called by command, so that it can be a host's name too (RFC 1123 §2.1).
+pub fn is_name(text: &str) -> bool {
+    let letters = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    letters && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
+}
+
 /// Which line settings the P1 port is read with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LineMode {
@@ -84,6 +95,8 @@ pub struct Settings {
     pub time_port: u16,
     /// The rule of local time.
     pub time_zone: Zone,
+    /// How strongly the radio sends at most, in dBm.
+    pub transmit_power: u8,
 }
 
 impl Default for Settings {
@@ -112,6 +125,8 @@ impl Default for Settings {
             time_server: text("time.google.com"),
             time_port: ntp::PORT,
             time_zone: Zone::default(),
+            // A P1 port gives little current, and each dB that is not needed is saved there.
+            transmit_power: 17,
         }
     }
 }
@@ -162,7 +177,7 @@ const SERVER: &str = "a host name or address, 1 to 64 bytes, or - for none";
 const BOOLEAN: &str = "true or false";
 
 /// All settings.
-pub const KEYS: [Key; 23] = [
+pub const KEYS: [Key; 24] = [
     key(
         1,
         "root",
@@ -189,8 +204,8 @@ pub const KEYS: [Key; 23] = [
         Form::Text,
         "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)",
     ),
-    key(22, "decryption_key", Form::Secret, KEY),
-    key(23, "authentication_key", Form::Secret, KEY),
+    key(23, "decryption_key", Form::Secret, KEY),
+    key(24, "authentication_key", Form::Secret, KEY),
     key(12, "mqtt_server", Form::Text, SERVER),
     key(13, "mqtt_port", Form::Number, "a TCP port, 1 to 65535"),
     key(14, "mqtt_user", Form::Text, UP_TO_64),
@@ -205,6 +220,12 @@ pub const KEYS: [Key; 23] = [
         "time_zone",
         Form::Text,
         "a POSIX TZ rule of up to 48 bytes, such as CET-1CEST,M3.5.0,M10.5.0/3 or UTC0",
+    ),
+    key(
+        22,
+        "transmit_power",
+        Form::Number,
+        "dBm that the radio sends with at most, 0 to 20",
     ),
 ];
 
@@ -278,6 +299,10 @@ impl Settings {
             "time_server" => self.time_server = server(value)?,
             "time_port" => self.time_port = port(value)?,
             "time_zone" => self.time_zone = Zone::parse(value)?,
+            "transmit_power" => {
+                let power = value.parse().ok()?;
+                self.transmit_power = (0..=20).contains(&power).then_some(power)?;
+            }
             _ => return None,
         }
         Some(())
@@ -324,6 +349,7 @@ impl Settings {
             "time_server" => self.time_server.clone(),
             "time_port" => number(self.time_port),
             "time_zone" => known(self.time_zone.as_str()),
+            "transmit_power" => number(self.transmit_power.into()),
             _ => Text::new(),
         }
     }
@@ -418,6 +444,7 @@ mod tests {
             ("time_server", "192.168.1.1"),
             ("time_port", "1123"),
             ("time_zone", "EET-2EEST,M3.5.0/3,M10.5.0/4"),
+            ("transmit_power", "0"),
         ] {
             let mut settings = Settings::default();
             assert_eq!(settings.set(name, value), Ok(()), "{name}");
@@ -481,6 +508,9 @@ mod tests {
             ("time_port", "65536"),
             ("time_zone", "Europe/Amsterdam"),
             ("time_zone", ""),
+            ("transmit_power", "21"),
+            ("transmit_power", "-1"),
+            ("transmit_power", "17.5"),
         ] {
             let mut settings = Settings::default();
             let expected = KEYS.iter().find(|key| key.name == name).unwrap().expected;
@@ -491,6 +521,18 @@ mod tests {
                 "{name}={value}"
             );
             assert_eq!(settings, Settings::default(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_hosts_name() {
+        for name in ["x", "smartmeter-2", "0a", "A--b"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "", "-", "-a", "a-", "a b", "a.local", "a_b", "zähler", "a/b", "a+", "a\0",
+        ] {
+            assert!(!is_name(name), "{name}");
         }
     }
 

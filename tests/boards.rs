@@ -97,6 +97,38 @@ fn the_code_gets_every_line_of_the_ledger() {
 }
 
 #[test]
+fn the_code_gets_what_the_board_can_do() {
+    let limits = |max_rate: &str| {
+        let text = format!("about = \"x\"\nsoc = \"host\"\n{max_rate}");
+        board::read("boards/x.toml", &text).unwrap().limits()
+    };
+    let code = limits("[commands]\nmax_rate = 50");
+    assert!(
+        code.ends_with("\npub const MAX_RATE: u32 = 50;\n"),
+        "{code}"
+    );
+    assert_eq!(limits("").lines().count(), 1);
+    for rate in [0, 32_001] {
+        let text = format!("about = \"x\"\nsoc = \"host\"\ncommands = {{ max_rate = {rate} }}");
+        let expected = format!("boards/x.toml:3: max_rate is {rate}, not 1 to 32000 Hz");
+        assert_eq!(problem(&text), expected);
+    }
+}
+
+#[test]
+fn an_image_has_memories_and_a_program_none() {
+    let host = "about = \"x\"\nsoc = \"host\"";
+    let board = board::read("boards/x.toml", host).unwrap();
+    assert!(board.is_program());
+    let chip = host.replace("host", "qemu");
+    assert_eq!(problem(&chip), "boards/x.toml:1: missing table `memory`");
+    assert_eq!(
+        problem(&format!("{chip}\n{MEMORY}")),
+        "boards/x.toml:1: missing table `ram`"
+    );
+}
+
+#[test]
 fn a_ledger_that_contradicts_itself_is_refused() {
     for (from, to, expected) in [
         (
@@ -135,7 +167,7 @@ fn mistakes_are_named_with_file_and_line() {
         problem(&format!(
             "about = \"x\"\nsoc = \"qemu\"\nspeed = 1\n{MEMORY}"
         )),
-        "boards/x.toml:3: unknown field `speed`, expected one of `about`, `soc`, `memory`, `ram`"
+        "boards/x.toml:3: unknown field `speed`, expected one of `about`, `soc`, `commands`, `memory`, `ram`"
     );
     let without_iram = MEMORY.replace("iram", "irm");
     assert!(

@@ -69,11 +69,11 @@ fn large() -> Vec<u8> {
     )
 }
 
-/// What comes of pieces: each telegram's fate with its number of values, and the bytes of noise.
-fn outcomes_of(
-    keys: Option<Keys>,
-    pieces: &[&[u8]],
-) -> (Vec<Result<(Proof, usize), Refusal>>, u32) {
+/// Each telegram's fate, with its number of values.
+type Fates = Vec<Result<(Proof, usize), Refusal>>;
+
+/// What comes of pieces, and the bytes of noise.
+fn outcomes_of(keys: Option<Keys>, pieces: &[&[u8]]) -> (Fates, u32) {
     let mut staged = Box::new(Reading::new());
     let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto, &mut staged));
     receiver.set_keys(keys);
@@ -95,7 +95,7 @@ fn outcomes_of(
     (outcomes, receiver.noise())
 }
 
-fn outcomes(bytes: &[u8]) -> Vec<Result<(Proof, usize), Refusal>> {
+fn outcomes(bytes: &[u8]) -> Fates {
     outcomes_of(Some(KEYS), &[bytes]).0
 }
 

@@ -3,7 +3,7 @@
 use core::{convert::Infallible, net::SocketAddr};
 
 use edge_nal::{Dns, TcpConnect};
-use embassy_futures::select::select;
+use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 
@@ -23,8 +23,26 @@ const RETRY: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_secs(10);
 
 /// Calls the server of the settings, as long as there is one, for ever. A connection that stands is not
-/// given up for another server: that is called when the first has gone.
+/// given up for another server: that is called when the first has gone. One from another address of this
+/// device has gone.
 pub async fn run<F, N, E>(device: &Device<'_, '_, F>, network: &N, room: &mut Room) -> Infallible
+where
+    F: NorFlash,
+    N: TcpConnect<Error = E> + Dns<Error = E>,
+{
+    let Some(mut address) = device.network() else {
+        return core::future::pending().await;
+    };
+    let _ = address.try_get();
+    loop {
+        let calling = call(device, network, room);
+        if let Either::Second(never) = select(address.changed(), calling).await {
+            return never;
+        }
+    }
+}
+
+async fn call<F, N, E>(device: &Device<'_, '_, F>, network: &N, room: &mut Room) -> Infallible
 where
     F: NorFlash,
     N: TcpConnect<Error = E> + Dns<Error = E>,

@@ -71,7 +71,7 @@ pub struct Publisher<'s, 'a, 'f, N, F, M, R> {
     pub network: &'s N,
     /// What is to be published where.
     pub settings: &'s Settings,
-    /// The device's name, the MQTT client id unless the settings have another.
+    /// The device's name, in topics of commands, and the MQTT client id unless the settings have another.
     pub name: &'s str,
     /// Where readings come from.
     pub mailbox: &'s Mailbox<'a>,
@@ -366,12 +366,12 @@ where
         &self,
         link: &mut Link<'_, '_, '_, S>,
     ) -> Result<(), Lost<E>> {
-        let Some(name) = self.remote.name() else {
+        if !self.remote.is_there() {
             return Ok(());
-        };
+        }
         let (mut own, mut all) = (Topic::new(), Topic::new());
         // Names are short.
-        let _ = uwrite!(UfmtString(&mut own), "{}/{}/+", BASE, name);
+        let _ = uwrite!(UfmtString(&mut own), "{}/{}/+", BASE, self.name);
         let _ = uwrite!(UfmtString(&mut all), "{}/+", BASE);
         let filters = [TopicFilter::new(&own), TopicFilter::new(&all)];
         link.subscribe(&filters, &[]).await?;
@@ -384,9 +384,8 @@ where
         link: &mut Link<'_, '_, '_, S>,
     ) -> Result<(), Lost<E>> {
         let mut topic = Topic::new();
-        let name = self.remote.name().unwrap_or_default();
         let below = self.remote.topic();
-        let _ = uwrite!(UfmtString(&mut topic), "{}/{}/{}", BASE, name, below);
+        let _ = uwrite!(UfmtString(&mut topic), "{}/{}/{}", BASE, self.name, below);
         let answer = |buffer: &mut [u8]| self.remote.write(buffer);
         let (qos, until) = (QoS::AtMostOnce, Instant::now() + PATIENCE);
         self.send(link, &topic, qos, false, answer, until).await?;

@@ -1,7 +1,8 @@
 //! The command protocol over MQTT: what the publisher hands over, and what it publishes for it.
 //!
 //! `powermeter/<name>/cmd`, `…/sample` and `…/state`, and the same without name for all devices at once, are
-//! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on.
+//! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on, and
+//! while samples are made that they are; `…/state/switch` when the meter's breaker or a relay is switched.
 
 use core::{
     cell::{Cell, RefCell},
@@ -9,7 +10,7 @@ use core::{
     future::{Future, pending},
 };
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either4, select4};
 use embassy_sync::{
     blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel, signal::Signal,
 };
@@ -20,8 +21,9 @@ use crate::{
     publish::{Output, Overflow},
     smartmeter::{
         answer::Answer,
-        device::{Client, Device, Peer},
+        device::{Client, Device, News, Peer},
         log::Level,
+        stream::MAX_SAMPLE,
     },
 };
 
@@ -32,13 +34,17 @@ pub const BASE: &str = "powermeter";
 /// How often it is said what is going on.
 const STATUS: Duration = Duration::from_secs(5);
 
+/// Where answers and samples go, and where it is said what is going on.
+const INFO: &str = "state/info";
+const STATE: &str = "state/sample";
+
 /// Bytes of the longest command: what the session's packets have room for beside a topic.
 const COMMAND: usize = 448;
 
 /// What the publisher knows of the commands.
 pub trait Remote {
-    /// The device's name in topics; `None` when there are no commands.
-    fn name(&self) -> Option<&str>;
+    /// Whether there are commands at all.
+    fn is_there(&self) -> bool;
 
     /// A message has come. It must not be kept waiting.
     fn received(&self, topic: &str, payload: &[u8]);
@@ -64,8 +70,8 @@ pub trait Remote {
 
 /// No commands.
 impl Remote for () {
-    fn name(&self) -> Option<&str> {
-        None
+    fn is_there(&self) -> bool {
+        false
     }
 
     fn received(&self, _: &str, _: &[u8]) {}
@@ -99,8 +105,7 @@ struct Request {
 }
 
 /// Commands over MQTT. RAM: 2.8 kB, and 1.7 kB more in what [`run`](Self::run) returns.
-pub struct Mqtt<'n> {
-    name: &'n str,
+pub struct Mqtt {
     requests: Channel<CriticalSectionRawMutex, Request, 2>,
     answer: RefCell<Answer>,
     topic: Cell<&'static str>,
@@ -109,11 +114,10 @@ pub struct Mqtt<'n> {
     departure: Signal<CriticalSectionRawMutex, ()>,
 }
 
-impl<'n> Mqtt<'n> {
-    /// For the device of this name.
-    pub const fn new(name: &'n str) -> Self {
+impl Mqtt {
+    /// Nothing has come yet.
+    pub const fn new() -> Self {
         Self {
-            name,
             requests: Channel::new(),
             answer: RefCell::new(Answer::new()),
             topic: Cell::new(""),
@@ -127,30 +131,61 @@ impl<'n> Mqtt<'n> {
     pub async fn run<F: NorFlash>(&self, device: &Device<'_, '_, F>) -> Infallible {
         let mut status = Instant::now() + STATUS;
         let mut answer = Answer::new();
+        let mut sample = heapless::Vec::<u8, MAX_SAMPLE>::new();
+        let mut samples = false;
         loop {
             answer.clear();
-            let topic = match select(self.requests.receive(), Timer::at(status)).await {
-                Either::First(request) => {
+            let news = device.news(samples, &mut sample);
+            // Samples come last, so that no rate keeps a command waiting.
+            let told = select4(
+                self.requests.receive(),
+                Timer::at(status),
+                device.switched(),
+                news,
+            );
+            let topic = match told.await {
+                Either4::First(request) => {
                     match request.kind {
                         Kind::Command => {
                             let mut client = Client::new(Peer::Mqtt, Level::Error);
                             let line = request.payload.trim_ascii();
                             device.answer(line, &mut client, &mut answer).await;
+                            // What a stop leaves to be sent comes before its answer.
+                            while let Some(news) = device.last_news(&mut sample) {
+                                self.publish_sample(device, news, &sample).await;
+                            }
                         }
                         Kind::Sample => device.sample(&request.payload, &mut answer),
                         Kind::State => device.sampling(&mut answer),
                     }
-                    "state/info"
+                    INFO
                 }
-                Either::Second(()) => {
+                Either4::Second(()) => {
                     // After a broker's absence there is no need to catch up.
                     status = (status + STATUS).max(Instant::now());
-                    // Without a broker nobody wants to know.
-                    if !device.is_connected() {
+                    // Without a broker nobody wants to know, and samples say more.
+                    if samples || !device.is_connected() {
                         continue;
                     }
                     device.status(&mut answer);
-                    "state/sample"
+                    STATE
+                }
+                Either4::Fourth(News::Turned(on)) => {
+                    samples = on;
+                    if !device.is_connected() {
+                        continue;
+                    }
+                    let word = if on { "on" } else { "off" };
+                    answer.line(|answer| answer.part(word));
+                    STATE
+                }
+                Either4::Fourth(news) => {
+                    self.publish_sample(device, news, &sample).await;
+                    continue;
+                }
+                Either4::Third(()) => {
+                    device.switches(&mut answer);
+                    "state/switch"
                 }
             };
             if !answer.json().is_empty() {
@@ -161,19 +196,52 @@ impl<'n> Mqtt<'n> {
 
     /// Hands an answer to the publisher when it has taken the last one.
     async fn publish(&self, topic: &'static str, answer: &mut Answer) {
+        self.until_free().await;
+        core::mem::swap(&mut *self.answer.borrow_mut(), answer);
+        self.hand_over(topic);
+    }
+
+    /// The same with a sample.
+    async fn publish_sample<F: NorFlash>(
+        &self,
+        device: &Device<'_, '_, F>,
+        news: News,
+        sample: &[u8],
+    ) {
+        let News::Sample(measures, at) = news else {
+            return;
+        };
+        self.until_free().await;
+        {
+            let answer = &mut *self.answer.borrow_mut();
+            answer.clear();
+            device.sample_news(measures, at, sample, answer);
+        }
+        self.hand_over(INFO);
+    }
+
+    async fn until_free(&self) {
         while self.full.get() {
             self.departure.wait().await;
         }
-        core::mem::swap(&mut *self.answer.borrow_mut(), answer);
+    }
+
+    fn hand_over(&self, topic: &'static str) {
         self.topic.set(topic);
         self.full.set(true);
         self.arrival.signal(());
     }
 }
 
-impl Remote for Mqtt<'_> {
-    fn name(&self) -> Option<&str> {
-        Some(self.name)
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Remote for Mqtt {
+    fn is_there(&self) -> bool {
+        true
     }
 
     fn received(&self, topic: &str, payload: &[u8]) {

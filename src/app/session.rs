@@ -3,7 +3,10 @@
 use core::net::SocketAddr;
 
 use edge_nal::{Close, TcpShutdown, TcpSplit};
-use embassy_futures::select::{Either4, select4};
+use embassy_futures::{
+    select::{Either4, select4},
+    yield_now,
+};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::NorFlash;
@@ -134,6 +137,8 @@ async fn converse<F: NorFlash>(
                         }
                     }
                 }
+                // A client that never pauses would be all that is served.
+                yield_now().await;
             }
             Either4::Second(entry) => {
                 if entry.level >= client.level

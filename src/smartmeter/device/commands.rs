@@ -4,7 +4,7 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Client, Device, Peer, events::Ip};
+use super::{Client, Device, Peer, Reset, events::Ip, network::show_networks};
 use crate::{
     p1::timestamp::Utc,
     settings::{Form, KEYS, Settings},
@@ -12,6 +12,7 @@ use crate::{
         answer::{Answer, Escaped},
         command::{
             Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply, is_exclusive,
+            network,
         },
         energy::Kept,
         fixed::Rounded,
@@ -33,7 +34,8 @@ const GUESS: Duration = Duration::from_secs(1);
 const FORMAT_ERROR: &str = r#"JSON format error, syntax: {"cmd":<cmdName>, "[payload":{<data>}]}}"#;
 
 /// The settings that meter and publisher do not work with.
-const NOT_OF_TASKS: [&str; 5] = [
+const NOT_OF_TASKS: [&str; 6] = [
+    "transmit_power",
     "command_password",
     "stream_server",
     "time_server",
@@ -89,6 +91,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let done = match Command::parse(&request) {
             Ok(command) if self.is_locked(client) && !command.is_open() => Err(Refusal::Locked),
             _ if is_exclusive(&request.command)
+                && !self.is_order_of_raw_stream(&request)
                 && let Some(peer) = self.sampler() =>
             {
                 Err(Refusal::Busy(peer))
@@ -110,6 +113,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             if matches!(refusal, Refusal::Busy(_)) {
                 answer.string("state", "busy");
+            }
+            if matches!(
+                refusal,
+                Refusal::NetworkKnown(_) | Refusal::NetworkUnknown(_) | Refusal::NetworksFull
+            ) {
+                self.show_networks(answer);
             }
         });
     }
@@ -178,8 +187,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 });
             }
             Command::Restart => self.restart().await?,
-            // There is no other name than the board's yet.
-            Command::FactoryReset | Command::BasicReset => self.reset().await?,
+            Command::FactoryReset => self.reset(Reset::All).await?,
+            Command::BasicReset => self.reset(Reset::AllButName).await?,
             Command::ResetEnergy { energy, since } => {
                 self.reset_energy(energy, since, name, answer).await?;
             }
@@ -216,6 +225,45 @@ impl<F: NorFlash> Device<'_, '_, F> {
             Command::ClearLog => {
                 self.clear_log().await?;
                 answer.object(|answer| answer.head(false, name));
+            }
+            Command::Mdns(new) => {
+                self.rename(&new).await?;
+                answer.object(|answer| {
+                    answer.head(false, name);
+                    answer.composed("msg", |text| {
+                        let _ = uwrite!(text, "Set MDNS name to: {}", new.as_str());
+                    });
+                    answer.string("mdns_name", &new);
+                });
+            }
+            Command::AddWifi => {
+                let (ssid, password) = network(request)?;
+                self.add_network(&ssid, &password).await?;
+                // Who reads along over MQTT has not asked.
+                let shown = match client.peer {
+                    Peer::Mqtt => "***",
+                    _ => password.as_str(),
+                };
+                answer.object(|answer| {
+                    answer.head(false, name);
+                    answer.string("ssid", &ssid);
+                    answer.string("pwd", shown);
+                    answer.composed("msg", |text| {
+                        let ssid = ssid.as_str();
+                        let _ = uwrite!(text, "New Ap, SSID: {}, PW: {}", ssid, shown);
+                    });
+                    self.show_networks(answer);
+                });
+            }
+            Command::DelWifi(ssid) => {
+                self.remove_network(&ssid).await?;
+                answer.object(|answer| {
+                    answer.head(false, name);
+                    answer.composed("msg", |text| {
+                        let _ = uwrite!(text, "Removed SSID: {}", ssid.as_str());
+                    });
+                    self.show_networks(answer);
+                });
             }
             Command::MqttServer(server) => {
                 self.change(request, Some(MQTT_SERVER)).await?;
@@ -334,7 +382,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             answer.composed("sys_time", |text| {
                 let _ = uwrite!(text, "{}", Long(now));
             });
-            answer.string("name", self.name);
+            answer.string("name", &state.name);
             answer.composed("ip", |text| {
                 if let Some(address) = self.address.get() {
                     let _ = uwrite!(text, "{}", Ip(address));
@@ -358,7 +406,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
             });
             let factors = state.calibration.map(|factor| Some(factor.into()));
             answer.numbers("calibration", FACTOR_DECIMALS, factors);
-            answer.string("ssids", "[]");
+            show_networks(&state.networks, answer);
+            self.networks.show(answer);
             if self.journal.is_some() {
                 answer.number("log_erases", self.log_erases.get());
                 answer.number("log_lost", self.log_lost.get());

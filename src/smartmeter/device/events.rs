@@ -35,6 +35,10 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
             let meter = totals::meter(reading);
             state.energy.update(meter, &values, now, utc);
             state.values = values;
+            if state.switches.update(reading) {
+                self.has_switched.set(true);
+                self.switched.signal(());
+            }
         }
         self.sample_from_now();
     }
@@ -79,6 +83,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
 
     fn connected(&self, _: Duration) {
         self.connected.set(true);
+        self.switched.signal(());
         self.complained.set(false);
         self.tell(Level::Info, |text| {
             let state = self.state.borrow();
@@ -94,6 +99,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
         let was_connected = self.connected.replace(false);
         let server = self.state.borrow().settings.mqtt_server.clone();
         if was_connected {
+            self.broker_lost();
             self.tell(Level::Info, |text| {
                 let _ = uwrite!(text, "MQTT disconnected from {}", server.as_str());
             });

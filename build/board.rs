@@ -75,7 +75,6 @@ lines! {
     common COMMON,
     tasks TASKS,
     rest REST,
-    tables TABLES,
     stack STACK,
 }
 
@@ -216,12 +215,11 @@ impl Ram {
     /// What only the linker knows: it stops when the ledger's lines are not kept.
     fn assertions(&self, soc: &str) -> String {
         let lines = &self.lines;
-        let (tables, stack) = (*lines.tables.bytes.get_ref(), *lines.stack.bytes.get_ref());
+        let stack = *lines.stack.bytes.get_ref();
         let sum: u32 = lines.all().map(|(_, _, line)| *line.bytes.get_ref()).sum();
         let variables = sum - stack;
         format!(
             "
-ASSERT(_tables_end - _tables_start <= {tables}, \"{soc}: the compiler's tables are longer than their line in the board's [ram]\")
 ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= {variables}, \"{soc}: .data and .bss are longer than their lines in the board's [ram]\")
 ASSERT(_stack_end - _stack_limit >= {stack}, \"{soc}: the stack is shorter than its line in the board's [ram]\")
 "

@@ -69,14 +69,14 @@ fn the_telegram_of_the_originals_readme() {
     within(
         &telegram,
         [
-            ("frame", 11_150),
-            ("receive", 25_000),
-            ("first", 26_350),
+            ("frame", 10_410),
+            ("receive", 24_910),
+            ("first", 25_910),
             ("receive-stack", 432),
-            ("publish", 18_890),
+            ("publish", 18_920),
             ("publish-stack", 640),
-            ("verdict", 480),
-            ("line", 6_950),
+            ("verdict", 580),
+            ("line", 6_980),
         ],
     );
 }
@@ -86,14 +86,14 @@ fn esmr_5_with_three_phases() {
     within(
         &fixture("esmr50.p1"),
         [
-            ("frame", 16_300),
-            ("receive", 35_950),
-            ("first", 37_470),
+            ("frame", 15_170),
+            ("receive", 35_080),
+            ("first", 36_600),
             ("receive-stack", 432),
-            ("publish", 34_340),
+            ("publish", 34_350),
             ("publish-stack", 640),
-            ("verdict", 470),
-            ("line", 10_930),
+            ("verdict", 570),
+            ("line", 10_940),
         ],
     );
 }
@@ -103,14 +103,14 @@ fn lithuania_with_97_values() {
     within(
         &fixture("lt.p1"),
         [
-            ("frame", 44_270),
-            ("receive", 175_680),
-            ("first", 179_730),
-            ("receive-stack", 480),
-            ("publish", 74_230),
+            ("frame", 41_110),
+            ("receive", 172_670),
+            ("first", 176_720),
+            ("receive-stack", 496),
+            ("publish", 74_220),
             ("publish-stack", 640),
-            ("verdict", 475),
-            ("line", 32_600),
+            ("verdict", 570),
+            ("line", 32_580),
         ],
     );
 }
@@ -120,14 +120,14 @@ fn hungary_with_its_long_message() {
     within(
         &fixture("hu.p1"),
         [
-            ("frame", 36_280),
-            ("receive", 71_530),
-            ("first", 73_320),
-            ("receive-stack", 400),
-            ("publish", 47_240),
+            ("frame", 34_330),
+            ("receive", 70_210),
+            ("first", 72_000),
+            ("receive-stack", 408),
+            ("publish", 47_250),
             ("publish-stack", 640),
-            ("verdict", 470),
-            ("line", 15_470),
+            ("verdict", 570),
+            ("line", 15_490),
         ],
     );
 }

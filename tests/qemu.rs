@@ -335,6 +335,16 @@ fn ten_minutes_of_telegrams_at_full_speed_leave_nothing_behind() {
     // An interrupt may come at the deepest place, or not.
     let (first, last) = (stack[0], stack[stack.len() - 1]);
     assert!(last < 4_096 && last - first < 512, "{stack:?}");
+    let start = stats.get("stack_start");
+    assert!(start <= ledger("stack"), "{start}, {last} later");
+}
+
+/// The bytes of a line of the board's RAM ledger.
+fn ledger(line: &str) -> u32 {
+    let board = include_str!("../boards/qemu.toml");
+    let board: toml::Table = board.parse().expect("TOML");
+    let bytes = board["ram"]["lines"][line]["bytes"].as_integer();
+    u32::try_from(bytes.expect("a number")).expect("bytes")
 }
 
 /// A segment with data that the board has sent.

@@ -103,6 +103,11 @@ impl Room {
             gathered: Gathered::new(),
         }
     }
+
+    /// Room for whoever needs some before there is a session.
+    pub fn scratch(&mut self) -> &mut [u8] {
+        &mut self.tx
+    }
 }
 
 impl Default for Room {

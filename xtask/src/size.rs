@@ -19,7 +19,7 @@ const DATA_GOAL: u64 = 20_000;
 const RECEIVING_GOAL: u64 = 8 * 1024;
 
 /// Bytes of code that they may take: a little more than they do.
-const RECEIVING_LIMIT: u64 = 18_700;
+const RECEIVING_LIMIT: u64 = 24_000;
 
 /// Where data memory ends, as on the chip: ROM, IRAM and flash lie above.
 const DATA_END: u64 = 0x4000_0000;
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn every_limit_that_is_broken_is_told() {
         let code = [
-            (18_701, "<metertrekker::p1::framing::Framer>::next"),
+            (24_001, "<metertrekker::p1::framing::Framer>::next"),
             (400, "<metertrekker::p1::value::Number>::write_padded"),
             (7, "<u32 as core::fmt::Display>::fmt"),
         ];
@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(
             problem,
             "an image: 7 bytes of core::fmt, 0 allowed; 20001 bytes of data memory without network buffers, 20000 allowed; \
-             18701 bytes of code of frame, CRC and lines, 18700 allowed; \
+             24001 bytes of code of frame, CRC and lines, 24000 allowed; \
              no metertrekker::soc::qemu::run::BUFFERS among the network buffers"
         );
     }

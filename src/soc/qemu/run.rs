@@ -104,12 +104,15 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         report: Report::new(Console),
         mailbox: Mailbox::new(WAITING.take()),
     });
+    let room = ROOM.take();
+    // SAFETY: any four bytes are a word.
+    let (_, words_room, _) = unsafe { room.scratch().align_to_mut::<u32>() };
     let Ok(Words {
         flash,
         recording,
         end,
         stats: seconds,
-    }) = Words::read(&mut common.settings, &mut common.name)
+    }) = Words::read(words_room, &mut common.settings, &mut common.name)
     else {
         semihosting::exit(UNUSABLE)
     };
@@ -131,6 +134,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         spawner.spawn(network(runner, stack, common)?);
         spawner.spawn(publish(
             common,
+            room,
             Net::new(stack, BUFFERS.take()),
             flash,
             seed,
@@ -167,7 +171,13 @@ async fn meter(meter: &'static mut TheMeter, mut uart: Uart) {
 }
 
 #[embassy_executor::task]
-async fn publish(common: &'static Common, network: Network, flash: FileFlash, seed: u32) {
+async fn publish(
+    common: &'static Common,
+    room: &'static mut Room,
+    network: Network,
+    flash: FileFlash,
+    seed: u32,
+) {
     let mut store = match Store::open(flash, 0..flash::CAPACITY as u32).await {
         Ok(store) => store,
         Err(_) => stop("the file of the state cannot be read"),
@@ -184,7 +194,7 @@ async fn publish(common: &'static Common, network: Network, flash: FileFlash, se
         remote: &(),
         seed,
     };
-    if publisher.run(ROOM.take()).await.is_err() {
+    if publisher.run(room).await.is_err() {
         stop("the settings do not fit MQTT: shorten the longest");
     }
     finish(common)

@@ -11,9 +11,6 @@ use super::{
 };
 use crate::settings::{KEYS, SettingError, Settings};
 
-/// Room for all words and a pointer to each.
-const ROOM: usize = 2048;
-
 /// Words that are about the run; all others are settings.
 const RUN: [(&str, &str); 5] = [
     ("state", "the path of a file, up to 255 characters"),
@@ -40,7 +37,7 @@ pub struct Words {
 
 /// Why a run cannot start.
 enum Refused<'a> {
-    TooMany,
+    TooMany(usize),
     NotASetting,
     Unknown,
     Bad(&'a str),
@@ -49,19 +46,20 @@ enum Refused<'a> {
 
 impl Words {
     /// Reads the command line's words; settings and name go where they stay, since the stack has no room for them.
+    /// `room` is for all words and a pointer to each.
     ///
     /// # Errors
     /// A sentence on the console says what is wrong with which word, and what would be right.
-    pub fn read(settings: &mut Settings, name: &mut Name) -> Result<Self, ()> {
+    pub fn read(room: &mut [u32], settings: &mut Settings, name: &mut Name) -> Result<Self, ()> {
         let mut words = Self {
             flash: FileFlash::NONE,
             recording: false,
             end: false,
             stats: 60,
         };
-        let mut room = [0; ROOM / 4];
-        let Some(arguments) = semihosting::arguments(&mut room) else {
-            complain("the command line", Refused::TooMany);
+        let size = size_of_val(room);
+        let Some(arguments) = semihosting::arguments(room) else {
+            complain("the command line", Refused::TooMany(size));
             return Err(());
         };
         // The first is the program.
@@ -122,7 +120,7 @@ impl Words {
 fn complain(word: &str, refused: Refused<'_>) {
     let mut console = Console;
     let _ = match refused {
-        Refused::TooMany => uwriteln!(console, "{}: more than {} bytes", word, ROOM),
+        Refused::TooMany(room) => uwriteln!(console, "{}: more than {} bytes", word, room),
         Refused::NotASetting => uwriteln!(
             console,
             "{}: a setting is given as KEY=VALUE, such as interval=0",

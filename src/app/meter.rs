@@ -4,6 +4,7 @@ use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Instant, Timer};
 
 use super::{
+    detection::{Detected, Detection},
     mailbox::{Mailbox, Offered},
     monitor::{Drop, Monitor},
     stats::{CountSkipped, Stats},
@@ -39,6 +40,7 @@ pub struct Meter<'s, 'a, M> {
     mailbox: &'s Mailbox<'a>,
     stats: &'s Stats,
     monitor: &'s M,
+    detection: &'s Detection,
     totals: Totals,
     /// From when on a telegram is wanted.
     due: Instant,
@@ -62,6 +64,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         mailbox: &'s Mailbox<'a>,
         stats: &'s Stats,
         monitor: &'s M,
+        detection: &'s Detection,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -70,6 +73,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             mailbox,
             stats,
             monitor,
+            detection,
             totals: Totals::new(),
             due: now,
             asked: now,
@@ -93,8 +97,12 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             self.settings.authentication_key,
         );
         self.receiver.set_keys(Keys::of(key, authentication));
+        let known = self.detection.recalled().await;
+        self.receiver.set_prints_crc(known.prints_crc());
         let lines = self.settings.line.candidates();
-        if let Some(line) = lines.first() {
+        let line = lines.iter().position(|line| known.line() == Some(*line));
+        self.line = line.unwrap_or(0);
+        if let Some(line) = lines.get(self.line) {
             port.set_line(*line);
         }
         let mut buffer = [0; CHUNK];
@@ -231,6 +239,10 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             }
         };
         self.told = None;
+        if let Some(line) = self.settings.line.candidates().get(self.line) {
+            let prints_crc = self.receiver.prints_crc();
+            self.detection.note(Detected::new(*line, prints_crc));
+        }
         let reading = self.receiver.reading();
         self.stats.accepted.count();
         self.monitor.accepted(reading, proof);

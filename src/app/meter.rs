@@ -11,7 +11,7 @@ use super::{
     totals::Totals,
 };
 use crate::{
-    p1::{cipher::Keys, port::Port},
+    p1::{cipher::Keys, foreign::Lookout, port::Port},
     reading::Reading,
     receiver::{Proof, Receiver, Refusal},
     settings::Settings,
@@ -47,6 +47,8 @@ pub struct Meter<'s, 'a, M> {
     /// Since when it has been waited for, and the bytes that came since.
     asked: Instant,
     received: u32,
+    /// Bytes come and no telegrams: there may be something else on the line.
+    lookout: Option<Lookout>,
     /// Bytes of noise counted so far.
     noise: u32,
     /// Index of the line settings in use.
@@ -78,6 +80,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             due: now,
             asked: now,
             received: 0,
+            lookout: None,
             noise: 0,
             line: 0,
             waits: false,
@@ -132,6 +135,9 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 Either::First(Ok(count)) => {
                     self.received = self.received.saturating_add(count as u32);
                     let mut bytes = buffer.get(..count).unwrap_or_default();
+                    if let Some(lookout) = &mut self.lookout {
+                        lookout.take(bytes);
+                    }
                     while let Some(outcome) = {
                         let counted = &mut CountSkipped(self.stats);
                         self.receiver.next(&mut bytes, counted)
@@ -195,6 +201,11 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         self.stats.timeouts.count();
         self.monitor
             .no_telegram(waited, self.received, *line, *other);
+        if let Some(protocol) = self.lookout.as_ref().and_then(Lookout::found) {
+            self.monitor.foreign_port(protocol);
+        }
+        // Only from now on, since nearly all ports are what they seem.
+        self.lookout = (self.received > 0).then(Lookout::default);
         if line != other {
             port.set_line(*other);
         }
@@ -239,6 +250,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             }
         };
         self.told = None;
+        self.lookout = None;
         if let Some(line) = self.settings.line.candidates().get(self.line) {
             let prints_crc = self.receiver.prints_crc();
             self.detection.note(Detected::new(*line, prints_crc));

@@ -412,6 +412,8 @@ impl<'a> Receiver<'a> {
         })
     }
 
+    #[cold]
+    #[inline(never)]
     fn without_crc(&mut self, bytes: u32) -> Result<Proof, Refusal> {
         let expected = match self.policy {
             CrcPolicy::Auto => self.staged.is_dated() || self.staged.is_empty(),

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CrcPolicy {
     /// Accepted from a meter of DSMR 3.0 or older, which has none to print: values but no version
-    /// or clock line, balanced brackets, and no CRC ever seen from this meter.
+    /// or clock line, balanced brackets, and no CRC seen from this meter, or none for a long while.
     #[default]
     Auto,
     /// Always refused.
@@ -138,6 +138,9 @@ impl<F: FnMut(&[u8], Skip)> Skipped for F {
     }
 }
 
+/// After so many telegrams in a row without a CRC, a meter that has printed them no longer does.
+const PATIENCE: u8 = 10;
+
 /// The receiving end: feed it bytes, take readings.
 ///
 /// RAM: the framer's line, 2.1 kB, and what opens frames, 0.6 kB, beside the reading that it fills.
@@ -150,6 +153,8 @@ pub struct Receiver<'a> {
     meter: u16,
     /// The meter that has shown to print CRCs.
     prints_crc: Option<u16>,
+    /// Telegrams of it in a row that had none and would have been accepted from another meter.
+    missing: u8,
     staged: &'a mut Reading,
     framer: Framer,
     /// The end of the telegram in the frame at hand.
@@ -168,6 +173,7 @@ impl<'a> Receiver<'a> {
             policy,
             meter: 0,
             prints_crc: None,
+            missing: 0,
             within: false,
         }
     }
@@ -175,6 +181,16 @@ impl<'a> Receiver<'a> {
     /// Opens the frames of an encrypted port with `keys` from now on; without keys it says that they are encrypted.
     pub fn set_keys(&mut self, keys: Option<Keys>) {
         self.unsealer.set_keys(keys);
+    }
+
+    /// The meter that has shown to print CRCs, by a fingerprint of its header.
+    pub fn prints_crc(&self) -> Option<u16> {
+        self.prints_crc
+    }
+
+    /// Takes up what [`prints_crc`](Self::prints_crc) said before a restart.
+    pub fn set_prints_crc(&mut self, meter: Option<u16>) {
+        self.prints_crc = meter;
     }
 
     /// Takes bytes from the front of `input` until a telegram's fate is decided: `Ok` when
@@ -375,12 +391,13 @@ impl<'a> Receiver<'a> {
     fn accept(&mut self, proof: Proof) -> Proof {
         if proof == Proof::Crc {
             self.prints_crc = Some(self.meter);
+            self.missing = 0;
         }
         self.staged.settle();
         proof
     }
 
-    fn proof(&self, end: End) -> Result<Proof, Refusal> {
+    fn proof(&mut self, end: End) -> Result<Proof, Refusal> {
         let found = match end.given {
             Given::Crc(given) if given == end.computed => return Ok(Proof::Crc),
             Given::Crc(given) => Some(given),
@@ -395,12 +412,11 @@ impl<'a> Receiver<'a> {
         })
     }
 
-    fn without_crc(&self, bytes: u32) -> Result<Proof, Refusal> {
+    #[cold]
+    #[inline(never)]
+    fn without_crc(&mut self, bytes: u32) -> Result<Proof, Refusal> {
         let expected = match self.policy {
-            CrcPolicy::Auto => {
-                let printed_before = self.prints_crc == Some(self.meter);
-                printed_before || self.staged.is_dated() || self.staged.is_empty()
-            }
+            CrcPolicy::Auto => self.staged.is_dated() || self.staged.is_empty(),
             CrcPolicy::Required => true,
             CrcPolicy::Optional => false,
         };
@@ -409,6 +425,14 @@ impl<'a> Receiver<'a> {
         }
         if !self.staged.is_balanced() {
             return Err(Refusal::Brackets { bytes });
+        }
+        if self.policy == CrcPolicy::Auto && self.prints_crc == Some(self.meter) {
+            self.missing += 1;
+            if self.missing < PATIENCE {
+                return Err(Refusal::NoCrc { bytes });
+            }
+            self.missing = 0;
+            self.prints_crc = None;
         }
         Ok(Proof::None)
     }

@@ -285,7 +285,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                     networks.name(place, ssid.unwrap_or_default());
                 }
                 Key::WifiPassword(place) => networks.secure(place, !value.is_empty()),
-                Key::Stamp(_) | Key::Text(_) | Key::Reset => {}
+                Key::Stamp(_) | Key::Text(_) | Key::Reset | Key::Detected => {}
             });
             seen.await.map_err(|_| Refusal::Storage)?;
         }
@@ -506,7 +506,13 @@ async fn drop_all<F: NorFlash>(store: &mut Store<F>, reset: Reset) -> Result<(),
         let removed = store.remove(Key::Setting(key.id)).await;
         removed.map_err(|_| Refusal::Storage)?;
     }
-    for key in [Key::Calibration, Key::DailyRestart, Key::Energy, Key::Reset] {
+    for key in [
+        Key::Calibration,
+        Key::DailyRestart,
+        Key::Energy,
+        Key::Detected,
+        Key::Reset,
+    ] {
         store.remove(key).await.map_err(|_| Refusal::Storage)?;
     }
     Ok(())

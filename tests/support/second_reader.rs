@@ -227,6 +227,15 @@ impl Telegram {
                 }
             }
         }
+        let of = |ids: &'static [&str]| {
+            let mut values = decoded.values.iter();
+            values.find(move |value| ids.contains(&value.obis.as_str()))
+        };
+        if let Some(clock) = of(&["0-0:1.0.0", "0-0:1.1.0", "0-0:0.0.0"])
+            && clock.timestamp != decoded.timestamp
+        {
+            return Err(format!("the time was read as {:?}", decoded.timestamp));
+        }
         match (values.next(), skipped.next()) {
             (None, None) => Ok(()),
             more => Err(format!("there is more than the telegram holds: {more:?}")),

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     app::{
+        detection::{Detected, Detection},
         mailbox::Mailbox,
         meter::Meter,
         publisher::{Publisher, RX_BUFFER, Room, TX_BUFFER},
@@ -88,6 +89,7 @@ struct Common {
     stats: Stats,
     report: Report<Console>,
     mailbox: Mailbox<'static>,
+    detection: Detection,
 }
 
 /// Starts the tasks as the words on the emulator's command line say.
@@ -103,6 +105,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         stats: Stats::new(),
         report: Report::new(Console),
         mailbox: Mailbox::new(WAITING.take()),
+        detection: Detection::new(),
     });
     let room = ROOM.take();
     // SAFETY: any four bytes are a word.
@@ -152,9 +155,11 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         mailbox,
         stats,
         report,
+        detection,
         ..
     } = common;
-    let the_meter = METER.init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, report));
+    let the_meter =
+        METER.init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, report, detection));
     spawner.spawn(meter(the_meter, uart)?);
     let _ = uwriteln!(Console, "ready {}", common.name.as_str());
     Ok(())
@@ -189,6 +194,7 @@ async fn publish(
         name: &common.name,
         mailbox: &common.mailbox,
         store: &store,
+        detection: &common.detection,
         stats: &common.stats,
         monitor: &common.report,
         remote: &(),
@@ -242,6 +248,8 @@ fn stop(why: &str) -> ! {
 /// Without a broker a reading has been dealt with when it has been judged.
 #[embassy_executor::task]
 async fn discard(common: &'static Common) {
+    // There is no store either.
+    common.detection.remember(Detected::default());
     while let Some(reading) = common.mailbox.take().await {
         reading.done();
     }

@@ -2,8 +2,7 @@
 
 use nom::{
     IResult, Parser,
-    character::complete::{char, one_of, u8 as number_u8},
-    combinator::{all_consuming, peek},
+    combinator::all_consuming,
     multi::fold_many1,
 };
 
@@ -85,9 +84,15 @@ fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
 }
 
 /// The F group, and what follows it up to the first bracket: nothing.
+#[cold]
 fn f_group(input: &[u8]) -> Result<&[u8], nom::Err<()>> {
-    let (input, _) = (one_of("*."), number_u8, peek(char('('))).parse(input)?;
-    Ok(input)
+    let [b'*' | b'.', input @ ..] = input else {
+        return Err(nom::Err::Error(()));
+    };
+    match number(input)?.0 {
+        input @ [b'(', ..] => Ok(input),
+        _ => Err(nom::Err::Error(())),
+    }
 }
 
 /// A number up to 255. Three of these stand in every line, which is why they are not left to a
@@ -114,8 +119,9 @@ fn number(input: &[u8]) -> IResult<&[u8], u8, ()> {
 fn group(input: &[u8]) -> IResult<&[u8], &[u8], ()> {
     if let [b'(', value @ ..] = input
         && let Some(end) = value.iter().position(|byte| *byte == b')')
+        && let Some((value, [_, rest @ ..])) = value.split_at_checked(end)
     {
-        return Ok((&value[end + 1..], &value[..end]));
+        return Ok((rest, value));
     }
     Err(nom::Err::Error(()))
 }

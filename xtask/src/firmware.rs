@@ -22,11 +22,14 @@ const TARGET: &str = "xtensa-lx106-none-elf";
 #[derive(clap::Args)]
 pub struct Args {
     /// A file in boards/, without its .toml
-    #[arg(required_unless_present = "self_tests")]
+    #[arg(required_unless_present_any = ["self_tests", "proof"])]
     board: Option<String>,
     /// The images that try start-up, exceptions and interrupts in QEMU
     #[arg(long, conflicts_with = "board")]
     self_tests: bool,
+    /// The image that links only while the parser has no way to a panic
+    #[arg(long, conflicts_with_all = ["board", "self_tests"])]
+    proof: bool,
 }
 
 /// Builds what was asked for and names the images.
@@ -34,6 +37,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     let toolchain = toolchain::find()?;
     let images = match &args.board {
         Some(board) => vec![build_board(&toolchain, board)?],
+        None if args.proof => vec![build_proof(&toolchain)?],
         None => build_self_tests(&toolchain)?,
     };
     for image in images {
@@ -121,6 +125,11 @@ fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
     }
     images.sort();
     Ok(images)
+}
+
+fn build_proof(toolchain: &Toolchain) -> Result<PathBuf, String> {
+    shell::run(cargo(toolchain)?.args(["--package", "lx106-proof", "--features", "emulator"]))?;
+    copy(&built("proof"), "proof.elf")
 }
 
 /// Builds a board's image.

@@ -177,17 +177,17 @@ impl Framer {
     /// Moves so many bytes from the front of `input` to the line; false when that is too long for a line, of which then
     /// the most is taken.
     fn collect(&mut self, count: usize, input: &mut &[u8]) -> bool {
-        let room = self.line.get_mut(self.filled..).unwrap_or_default();
-        let left = room.len();
-        if let Some((place, _)) = room.split_at_mut_checked(count)
+        let filled = self.filled + count;
+        if let Some(place) = self.line.get_mut(self.filled..filled)
             && let Some((piece, rest)) = input.split_at_checked(count)
         {
             place.copy_from_slice(piece);
-            self.filled += count;
+            self.filled = filled;
             *input = rest;
             return true;
         }
-        *input = input.get(left..).unwrap_or_default();
+        let room = LINE_MAX.saturating_sub(self.filled);
+        *input = input.get(room..).unwrap_or_default();
         false
     }
 
@@ -322,13 +322,30 @@ impl Framer {
     /// The line is complete in the buffer.
     #[inline(always)]
     fn body_line(&mut self) -> Event<'_> {
+        let filled = self.filled;
+        // Nearly every line is an object.
+        if let Some([.., b')', b'\r', b'\n']) = self.line.get(..filled) {
+            self.line_done(filled);
+            return Event::Line(self.line.get(..filled - 2).unwrap_or_default());
+        }
+        self.other_line()
+    }
+
+    /// The same, where it is done once.
+    #[cold]
+    fn last_line(&mut self) -> Event<'_> {
+        self.other_line()
+    }
+
+    #[inline(always)]
+    fn other_line(&mut self) -> Event<'_> {
         let line = self.filled();
         let (text, crlf) = match line {
             [text @ .., b'\r', b'\n'] => (text, true),
             line => (trimmed(line), false),
         };
-        // Nearly every line is an object; only another one can be an end or hold a header.
-        if text.last() != Some(&b')') {
+        // An object cannot be an end or hold a header.
+        if text.last().is_some_and(|last| *last != b')') {
             if let Some(at) = end_mark(text) {
                 if at == 0 {
                     return Event::End(self.end(0));
@@ -347,12 +364,6 @@ impl Framer {
         self.crlf &= crlf;
         self.line_done(self.filled);
         Event::Line(self.line.get(..length).unwrap_or_default())
-    }
-
-    /// The same, where it is done once.
-    #[cold]
-    fn last_line(&mut self) -> Event<'_> {
-        self.body_line()
     }
 
     /// The line of so many bytes is part of the telegram.

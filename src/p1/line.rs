@@ -84,7 +84,6 @@ fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
 }
 
 /// The F group, and what follows it up to the first bracket: nothing.
-#[cold]
 fn f_group(input: &[u8]) -> Result<&[u8], nom::Err<()>> {
     let [b'*' | b'.', input @ ..] = input else {
         return Err(nom::Err::Error(()));

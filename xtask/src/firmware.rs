@@ -22,7 +22,7 @@ const TARGET: &str = "xtensa-lx106-none-elf";
 #[derive(clap::Args)]
 pub struct Args {
     /// A file in boards/, without its .toml
-    #[arg(required_unless_present_any = ["self_tests", "proof"])]
+    #[arg(required_unless_present_any = ["self_tests", "proof", "bench"])]
     board: Option<String>,
     /// The images that try start-up, exceptions and interrupts in QEMU
     #[arg(long, conflicts_with = "board")]
@@ -30,6 +30,9 @@ pub struct Args {
     /// The image that links only while the parser has no way to a panic
     #[arg(long, conflicts_with_all = ["board", "self_tests"])]
     proof: bool,
+    /// The image that counts what a telegram costs
+    #[arg(long, conflicts_with_all = ["board", "self_tests", "proof"])]
+    bench: bool,
 }
 
 /// Builds what was asked for and names the images.
@@ -37,7 +40,11 @@ pub fn run(args: &Args) -> Result<(), String> {
     let toolchain = toolchain::find()?;
     let images = match &args.board {
         Some(board) => vec![build_board(&toolchain, board)?],
-        None if args.proof => vec![build_proof(&toolchain)?],
+        None if args.bench => vec![build_bench()?],
+        None if args.proof => {
+            prove(&toolchain)?;
+            vec![images().join(PROOF)]
+        }
         None => build_self_tests(&toolchain)?,
     };
     for image in images {
@@ -66,7 +73,7 @@ pub fn build_for_tests() -> Result<(), String> {
     build_self_tests(&toolchain)?;
     build_board(&toolchain, "qemu")?;
     build_bench()?;
-    Ok(())
+    prove(&toolchain)
 }
 
 /// The board whose firmware is a program.
@@ -127,9 +134,35 @@ fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
     Ok(images)
 }
 
-fn build_proof(toolchain: &Toolchain) -> Result<PathBuf, String> {
-    shell::run(cargo(toolchain)?.args(["--package", "lx106-proof", "--features", "emulator"]))?;
-    copy(&built("proof"), "proof.elf")
+const PROOF: &str = "proof.elf";
+
+/// What the linker does not find in crates/lx106-proof when a panic can be reached.
+const PANIC: &str = "a_panic_can_be_reached";
+
+/// Links the image that only links while the parser has no way to a panic, and sees that another one does not.
+fn prove(toolchain: &Toolchain) -> Result<(), String> {
+    let mut with_a_panic = proof(toolchain, "emulator,panic-path")?;
+    let output = with_a_panic
+        .output()
+        .map_err(|e| format!("cannot start {}: {e}", shell::shown(&with_a_panic)))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() || !text.contains(&format!("undefined reference to `{PANIC}'")) {
+        return Err(format!(
+            "the image with a panic on purpose should not link for want of {PANIC}, so that the one without proves something:\n{text}"
+        ));
+    }
+    shell::run(&mut proof(toolchain, "emulator")?).map_err(|problem| {
+        format!(
+            "{problem}\nIf {PANIC} is what the linker wants, a function of src/p1 can panic; docs/fuzzing.md tells how to find it."
+        )
+    })?;
+    copy(&built("proof"), PROOF).map(|_| ())
+}
+
+fn proof(toolchain: &Toolchain, features: &str) -> Result<Command, String> {
+    let mut command = cargo(toolchain)?;
+    command.args(["--package", "lx106-proof", "--features", features]);
+    Ok(command)
 }
 
 /// Builds a board's image.

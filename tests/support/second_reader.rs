@@ -77,6 +77,19 @@ pub fn crc_of(telegram: &[u8]) -> u16 {
     }
 }
 
+/// The same bytes from their first `/` through their last `!`, with the right check behind it, so
+/// that what is behind the check is reached too. Without a `!` one is added.
+pub fn with_right_check(data: &[u8]) -> Option<Vec<u8>> {
+    let start = data.iter().position(|byte| *byte == b'/')?;
+    let telegram = &data[start..];
+    let end = telegram.iter().rposition(|byte| *byte == b'!');
+    let mut telegram = telegram[..end.unwrap_or(telegram.len())].to_vec();
+    telegram.push(b'!');
+    let end = format!("{:04X}\r\n", crc_of(&telegram));
+    telegram.extend(end.as_bytes());
+    Some(telegram)
+}
+
 /// The check behind a `!`: 1 to 4 hex digits up to CR, LF or the end.
 fn check_at(bytes: &[u8]) -> Option<u16> {
     let end = bytes.iter().position(|byte| b"\r\n".contains(byte));

@@ -172,9 +172,18 @@ pub fn build(board: &str) -> Result<PathBuf, String> {
 
 /// Builds the image that counts instructions.
 pub fn build_bench() -> Result<PathBuf, String> {
-    let toolchain = toolchain::find()?;
-    shell::run(cargo(&toolchain)?.args(["--package", "lx106-bench", "--features", "emulator"]))?;
-    copy(&built("bench"), "bench.elf")
+    build_bench_with(None, "bench.elf")
+}
+
+/// The same with another table than `metrics.toml`.
+pub fn build_bench_with(metrics: Option<&Path>, name: &str) -> Result<PathBuf, String> {
+    let mut cargo = cargo(&toolchain::find()?)?;
+    cargo.args(["--package", "lx106-bench", "--features", "emulator"]);
+    if let Some(metrics) = metrics {
+        cargo.env(shell::METRICS, metrics);
+    }
+    shell::run(&mut cargo)?;
+    copy(&built("bench"), name)
 }
 
 /// Runs an image in the emulator: standard input and output by semihosting, the rest is for the caller to say.

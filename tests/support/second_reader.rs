@@ -213,14 +213,17 @@ impl Telegram {
         if decoded.header != lossy(header) {
             return Err(format!("the header was read as {:?}", decoded.header));
         }
-        let mut values = decoded.values.iter();
+        let mut values = decoded.values.iter().peekable();
         let mut skipped = decoded.skipped.iter().peekable();
         let (mut kept, mut stamps, mut text) = (0, 0, header.len());
         for line in &self.lines {
             let full =
                 kept >= MOST_VALUES || stamps >= MOST_STAMPS || text + line.text.len() > MOST_TEXT;
             let is_this = |s: &&Skipped| s.line == lossy(&line.text) && s.reason == "no_room";
-            if full && skipped.peek().is_some_and(is_this) {
+            // A line may come again, and have had room the first time.
+            let mut is_next = |value: &Value| same(value, values.peek().copied(), table).is_ok();
+            let is_kept = line.outcome.as_ref().is_ok_and(&mut is_next);
+            if full && !is_kept && skipped.peek().is_some_and(is_this) {
                 skipped.next();
                 continue;
             }

@@ -117,12 +117,18 @@ fn main() {
 /// Prints a line per file: its name, and each reader's instructions.
 fn count_files(files: &[String]) {
     // Cargo adds an option of its own.
-    for file in files.iter().filter(|file| *file != "--bench").map(Path::new) {
+    for file in files
+        .iter()
+        .filter(|file| *file != "--bench")
+        .map(Path::new)
+    {
         let telegram = fs::read(file).expect("a telegram");
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let counts = Reader::ALL.map(|reader| match reader.run(&telegram, 1) {
             0 => "-".to_owned(),
-            _ => instructions(reader, file).expect("valgrind counts").to_string(),
+            _ => instructions(reader, file)
+                .expect("valgrind counts")
+                .to_string(),
         });
         println!("{name} {}", counts.join(" "));
     }

@@ -1,10 +1,6 @@
 //! One line of a telegram: `A-B:C.D.E(value)(value)…` (P1 companion standard 5.0.2 §6.3).
 
-use nom::{
-    IResult, Parser,
-    combinator::all_consuming,
-    multi::fold_many1,
-};
+use nom::{IResult, Parser, combinator::all_consuming, multi::fold_many1};
 
 use super::{
     obis::Obis,

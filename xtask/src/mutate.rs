@@ -17,7 +17,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), String> {
     shell::run(
         shell::cargo()
-            .args(["test", "--release", "--test", "mutations", "a_damaged_telegram"])
+            .args([
+                "test",
+                "--release",
+                "--test",
+                "mutations",
+                "a_damaged_telegram",
+            ])
             .args(["--", "--nocapture"])
             .env("MUTATIONS", args.count.to_string())
             .env("MUTATIONS_FROM", args.from.to_string()),

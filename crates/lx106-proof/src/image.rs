@@ -1,11 +1,6 @@
 //! The calls.
 
-use core::{
-    convert::Infallible,
-    mem::MaybeUninit,
-    panic::PanicInfo,
-    ptr,
-};
+use core::{convert::Infallible, mem::MaybeUninit, panic::PanicInfo, ptr};
 
 use metertrekker::p1::{
     cipher::{Keys, Secret, Unsealer},

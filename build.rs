@@ -1,4 +1,4 @@
-//! Compiles `metrics.toml` to `$OUT_DIR/metrics.rs` and lays an image out for its board; the work is done by the pure
+//! Compiles `metrics.toml`, or the table that `METERTREKKER_METRICS` names, to `$OUT_DIR/metrics.rs` and lays an image out for its board; the work is done by the pure
 //! functions in `build/`.
 
 #[path = "build/board.rs"]
@@ -14,7 +14,7 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    println!("cargo::rerun-if-changed=metrics.toml");
+    println!("cargo::rerun-if-env-changed={METRICS}");
     let result = run().and_then(|()| lay_out().map_err(|problem| vec![problem]));
     if let Err(lines) = result {
         // One directive per line: Cargo would print the rest of a longer message elsewhere.
@@ -24,8 +24,12 @@ fn main() {
     }
 }
 
+/// Names a table in the place of the project's own, for what is measured with others.
+const METRICS: &str = "METERTREKKER_METRICS";
+
 fn run() -> Result<(), Vec<String>> {
-    let file = "metrics.toml";
+    let file = &env::var(METRICS).unwrap_or_else(|_| "metrics.toml".to_owned());
+    println!("cargo::rerun-if-changed={file}");
     let text = fs::read_to_string(file).map_err(|error| vec![format!("{file}: {error}")])?;
     let code = metrics::compile(file, &text)
         .map_err(|problems| problems.iter().map(|p| p.to_string()).collect::<Vec<_>>())?;

@@ -352,6 +352,7 @@ pub struct Metric {
 pub const NAME_WORDS: usize = raw::KEYS.len().div_ceil(32);
 
 /// Of each row, what is asked for with every value, in one word.
+#[allow(long_running_const_eval)] // Each row looks for its name: a full table is long for the compiler.
 static BRIEFS: [Brief; raw::KEYS.len()] = {
     let mut briefs = [Brief(0); raw::KEYS.len()];
     let mut row = 0;

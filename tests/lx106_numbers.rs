@@ -69,13 +69,13 @@ fn the_telegram_of_the_originals_readme() {
     within(
         &telegram,
         [
-            ("frame", 11_150),
-            ("receive", 25_000),
-            ("first", 26_350),
+            ("frame", 10_180),
+            ("receive", 24_820),
+            ("first", 25_830),
             ("receive-stack", 432),
             ("publish", 18_890),
             ("publish-stack", 640),
-            ("verdict", 480),
+            ("verdict", 600),
             ("line", 6_950),
         ],
     );
@@ -86,13 +86,13 @@ fn esmr_5_with_three_phases() {
     within(
         &fixture("esmr50.p1"),
         [
-            ("frame", 16_300),
-            ("receive", 35_950),
-            ("first", 37_470),
+            ("frame", 14_860),
+            ("receive", 34_990),
+            ("first", 36_510),
             ("receive-stack", 432),
             ("publish", 34_340),
             ("publish-stack", 640),
-            ("verdict", 470),
+            ("verdict", 582),
             ("line", 10_930),
         ],
     );
@@ -103,13 +103,13 @@ fn lithuania_with_97_values() {
     within(
         &fixture("lt.p1"),
         [
-            ("frame", 44_270),
-            ("receive", 175_680),
-            ("first", 179_730),
-            ("receive-stack", 480),
+            ("frame", 40_330),
+            ("receive", 172_720),
+            ("first", 176_780),
+            ("receive-stack", 496),
             ("publish", 74_230),
             ("publish-stack", 640),
-            ("verdict", 475),
+            ("verdict", 588),
             ("line", 32_600),
         ],
     );
@@ -120,13 +120,13 @@ fn hungary_with_its_long_message() {
     within(
         &fixture("hu.p1"),
         [
-            ("frame", 36_280),
-            ("receive", 71_530),
-            ("first", 73_320),
+            ("frame", 33_830),
+            ("receive", 70_070),
+            ("first", 71_860),
             ("receive-stack", 400),
             ("publish", 47_240),
             ("publish-stack", 640),
-            ("verdict", 470),
+            ("verdict", 582),
             ("line", 15_470),
         ],
     );

@@ -69,13 +69,13 @@ fn the_telegram_of_the_originals_readme() {
     within(
         &telegram,
         [
-            ("frame", 10_410),
-            ("receive", 24_910),
-            ("first", 25_910),
+            ("frame", 10_190),
+            ("receive", 24_930),
+            ("first", 25_940),
             ("receive-stack", 432),
-            ("publish", 18_920),
+            ("publish", 18_940),
             ("publish-stack", 640),
-            ("verdict", 580),
+            ("verdict", 610),
             ("line", 6_980),
         ],
     );
@@ -86,13 +86,13 @@ fn esmr_5_with_three_phases() {
     within(
         &fixture("esmr50.p1"),
         [
-            ("frame", 15_170),
-            ("receive", 35_080),
-            ("first", 36_600),
+            ("frame", 14_860),
+            ("receive", 35_090),
+            ("first", 36_610),
             ("receive-stack", 432),
-            ("publish", 34_350),
+            ("publish", 34_380),
             ("publish-stack", 640),
-            ("verdict", 570),
+            ("verdict", 590),
             ("line", 10_940),
         ],
     );
@@ -103,13 +103,13 @@ fn lithuania_with_97_values() {
     within(
         &fixture("lt.p1"),
         [
-            ("frame", 41_110),
-            ("receive", 172_670),
-            ("first", 176_720),
+            ("frame", 40_340),
+            ("receive", 173_100),
+            ("first", 177_150),
             ("receive-stack", 496),
-            ("publish", 74_220),
+            ("publish", 74_120),
             ("publish-stack", 640),
-            ("verdict", 570),
+            ("verdict", 600),
             ("line", 32_580),
         ],
     );
@@ -120,13 +120,13 @@ fn hungary_with_its_long_message() {
     within(
         &fixture("hu.p1"),
         [
-            ("frame", 34_330),
-            ("receive", 70_210),
-            ("first", 72_000),
+            ("frame", 33_830),
+            ("receive", 70_330),
+            ("first", 72_120),
             ("receive-stack", 408),
-            ("publish", 47_250),
+            ("publish", 47_310),
             ("publish-stack", 640),
-            ("verdict", 570),
+            ("verdict", 590),
             ("line", 15_490),
         ],
     );

@@ -260,9 +260,10 @@ fn needs_no_check(telegram: &[u8]) -> bool {
     let read = Telegram::read(telegram, &TABLE);
     let is_dated = |id: &str| ["1-3:0.2.8", "0-0:96.1.4", "0-0:1.0.0"].contains(&id);
     let count = |text: &[u8], wanted| text.iter().filter(|byte| **byte == wanted).count();
-    let has_lost_a_bracket = read.lines.iter().any(|line| {
-        line.outcome == Err("malformed") && count(&line.text, b'(') != count(&line.text, b')')
-    });
+    let has_lost_a_bracket = read
+        .lines
+        .iter()
+        .any(|line| count(&line.text, b'(') != count(&line.text, b')'));
     let mut values = read
         .lines
         .iter()
@@ -324,6 +325,23 @@ fn a_damaged_telegram_is_made_of_its_number_alone() {
     for number in 0..200 {
         assert_eq!(damaged(number), damaged(number));
         assert_ne!(damaged(number), damaged(number + 1));
+    }
+}
+
+#[test]
+fn without_a_check_no_bracket_may_be_lost_within_a_group() {
+    let whole = "/ISk5\\2MT383\r\n\r\n1-0:1.8.1(07055.620*kWh)\r\n\
+        0-1:24.3.0(260115180000)(00)(60)(1)(0-1:24.2.1)(m3)\r\n(05229.633)\r\n\
+        0-0:96.1.1(4B38)\r\n0-0:96.14.0(0002)\r\n!\r\n";
+    let accepted = |text: &str| judge(text.as_bytes()).map(|count| count.without_check);
+    assert_eq!(accepted(whole), Ok(1));
+    for (found, damaged) in [
+        ("24.2.1)(", "24.2.1("),
+        ("1)(0-1:24.2.1)(m3", "1)(0-1:24.2.1(m3"),
+        ("(4B38)\r\n0-0:96.14.0(0002)", "(4B38(0002)"),
+    ] {
+        assert!(whole.contains(found));
+        assert_eq!(accepted(&whole.replace(found, damaged)), Ok(0), "{damaged}");
     }
 }
 

@@ -22,7 +22,7 @@ pub fn run(args: &Args) -> Result<(), String> {
                 "--release",
                 "--test",
                 "mutations",
-                "a_damaged_telegram",
+                "a_damaged_telegram_is_refused",
             ])
             .args(["--", "--nocapture"])
             .env("MUTATIONS", args.count.to_string())

@@ -5,6 +5,7 @@ use core::{convert::Infallible, mem::MaybeUninit, panic::PanicInfo, ptr};
 use metertrekker::p1::{
     cipher::{Keys, Secret, Unsealer},
     crc::{Rule, Running},
+    foreign::Lookout,
     framing::Framer,
     line::{self, Groups, Line},
     obis::Obis,
@@ -43,6 +44,7 @@ struct Unknown<'a> {
     running: &'a mut Running,
     framer: &'a mut Framer,
     unsealer: &'a mut Unsealer,
+    lookout: &'a mut Lookout,
     keys: Option<Keys>,
     secret: Secret,
     obis: Obis,
@@ -58,6 +60,7 @@ extern "C" fn start(unknown: &mut Unknown<'_>) {
     keep(unknown.bytes[unknown.count]);
     of_cipher(unknown);
     of_crc(unknown);
+    of_foreign(unknown);
     of_framing(unknown);
     of_line(unknown);
     of_obis(unknown);
@@ -91,6 +94,14 @@ fn of_crc(unknown: &mut Unknown<'_>) {
         running.update(unknown.bytes);
         keep(running.update_line(unknown.other_bytes));
         keep(running.value());
+    }
+}
+
+fn of_foreign(unknown: &mut Unknown<'_>) {
+    let mut new = Lookout::default();
+    for lookout in [&mut new, &mut *unknown.lookout] {
+        lookout.take(unknown.bytes);
+        keep(lookout.found().map(|protocol| protocol.name()));
     }
 }
 

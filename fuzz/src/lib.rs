@@ -1,4 +1,4 @@
-//! What the targets share: the project's own readers of the tests, and a way past the check.
+//! What the targets share: the project's own readers of the tests, what comes of a stream, and a way past the check.
 
 #[path = "../../tests/support/influx_line.rs"]
 pub mod influx_line;

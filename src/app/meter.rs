@@ -91,15 +91,14 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
     /// Reads `port` until its input ends, which a line's never does, and closes the mailbox then.
     ///
     /// A telegram is asked for when the interval has passed, and the request released as soon as
-    /// one is proved (P1 companion standard 5.0.2 §5.3), unless the monitor wants every one. A meter that streams all the time is as
-    /// good: what comes in between is proved and not published.
+    /// one is proved (P1 companion standard 5.0.2 §5.3), unless the monitor wants every one. A
+    /// meter that streams all the time is as good: what comes in between is proved and not
+    /// published.
     pub async fn run(&mut self, port: &mut impl Port) {
         self.waits = port.waits();
-        let (key, authentication) = (
-            self.settings.decryption_key,
-            self.settings.authentication_key,
-        );
-        self.receiver.set_keys(Keys::of(key, authentication));
+        let settings = self.settings;
+        let keys = Keys::of(settings.decryption_key, settings.authentication_key);
+        self.receiver.set_keys(keys);
         let known = self.detection.recalled().await;
         self.receiver.set_prints_crc(known.prints_crc());
         let lines = self.settings.line.candidates();

@@ -89,7 +89,7 @@ fn telegram(lines: &[String]) -> Vec<u8> {
 fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
-            crc >> 1 ^ (crc & 1) * 0xA001
+            (crc >> 1) ^ ((crc & 1) * 0xA001)
         })
     })
 }

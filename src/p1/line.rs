@@ -45,8 +45,12 @@ impl<'a> Line<'a> {
 
 /// Whether a line that follows no grammar has lost a bracket.
 pub fn oddity(text: &[u8]) -> Oddity {
-    let count = |bracket| text.iter().filter(|byte| **byte == bracket).count();
-    if count(b'(') == count(b')') {
+    let open = text.iter().fold(0i32, |open, byte| match byte {
+        b'(' => open.wrapping_add(1),
+        b')' => open.wrapping_sub(1),
+        _ => open,
+    });
+    if open == 0 {
         Oddity::Malformed
     } else {
         Oddity::Unbalanced

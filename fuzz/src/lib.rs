@@ -5,4 +5,7 @@ pub mod influx_line;
 #[path = "../../tests/support/second_reader.rs"]
 pub mod second_reader;
 
+mod outcomes;
+
+pub use outcomes::{Outcomes, outcomes};
 pub use second_reader::with_right_check;

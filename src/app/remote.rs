@@ -19,7 +19,7 @@ use embedded_storage_async::nor_flash::NorFlash;
 use crate::{
     publish::{Output, Overflow},
     smartmeter::{
-        answer::Answer,
+        answer::{Answer, LONGEST, Reply, Whole},
         device::{Client, Device, Peer},
         log::Level,
     },
@@ -93,16 +93,20 @@ enum Kind {
     State,
 }
 
+/// What a board says that has less room than an answer takes.
+const TOO_LONG: &str = "The answer does not fit into a message of this board: ask over TCP or the console";
+
 struct Request {
     kind: Kind,
     payload: heapless::Vec<u8, COMMAND>,
 }
 
-/// Commands over MQTT. RAM: 2.8 kB, and 1.7 kB more in what [`run`](Self::run) returns.
-pub struct Mqtt<'n> {
+/// Commands over MQTT, with `WAITING` requests that may wait and answers of up to `ANSWER` bytes. RAM: both, and
+/// what a request takes.
+pub struct Mqtt<'n, const WAITING: usize = 2, const ANSWER: usize = LONGEST> {
     name: &'n str,
-    requests: Channel<CriticalSectionRawMutex, Request, 2>,
-    answer: RefCell<Answer>,
+    requests: Channel<CriticalSectionRawMutex, Request, WAITING>,
+    answer: RefCell<Whole<ANSWER>>,
     topic: Cell<&'static str>,
     full: Cell<bool>,
     arrival: Signal<CriticalSectionRawMutex, ()>,
@@ -110,12 +114,19 @@ pub struct Mqtt<'n> {
 }
 
 impl<'n> Mqtt<'n> {
-    /// For the device of this name.
+    /// For the device of this name, with room for every answer.
     pub const fn new(name: &'n str) -> Self {
+        Self::with_room(name)
+    }
+}
+
+impl<'n, const WAITING: usize, const ANSWER: usize> Mqtt<'n, WAITING, ANSWER> {
+    /// For the device of this name, with as much room as the board has.
+    pub const fn with_room(name: &'n str) -> Self {
         Self {
             name,
             requests: Channel::new(),
-            answer: RefCell::new(Answer::new()),
+            answer: RefCell::new(Whole::new()),
             topic: Cell::new(""),
             full: Cell::new(false),
             arrival: Signal::new(),
@@ -126,20 +137,16 @@ impl<'n> Mqtt<'n> {
     /// Answers what comes, and says what is going on, for ever.
     pub async fn run<F: NorFlash>(&self, device: &Device<'_, '_, F>) -> Infallible {
         let mut status = Instant::now() + STATUS;
-        let mut answer = Answer::new();
         loop {
-            answer.clear();
-            let topic = match select(self.requests.receive(), Timer::at(status)).await {
+            let next = select(self.requests.receive(), Timer::at(status)).await;
+            // An answer is written where the last one is.
+            while self.full.get() {
+                self.departure.wait().await;
+            }
+            self.answer.borrow_mut().clear();
+            let topic = match next {
                 Either::First(request) => {
-                    match request.kind {
-                        Kind::Command => {
-                            let mut client = Client::new(Peer::Mqtt, Level::Error);
-                            let line = request.payload.trim_ascii();
-                            device.answer(line, &mut client, &mut answer).await;
-                        }
-                        Kind::Sample => device.sample(&request.payload, &mut answer),
-                        Kind::State => device.sampling(&mut answer),
-                    }
+                    self.answer(device, &request).await;
                     "state/info"
                 }
                 Either::Second(()) => {
@@ -149,29 +156,56 @@ impl<'n> Mqtt<'n> {
                     if !device.is_connected() {
                         continue;
                     }
-                    device.status(&mut answer);
+                    self.write(|answer| device.status(answer));
                     "state/sample"
                 }
             };
-            if !answer.json().is_empty() {
-                self.publish(topic, &mut answer).await;
+            if !self.answer.borrow().json().is_empty() {
+                self.topic.set(topic);
+                self.full.set(true);
+                self.arrival.signal(());
             }
         }
     }
 
-    /// Hands an answer to the publisher when it has taken the last one.
-    async fn publish(&self, topic: &'static str, answer: &mut Answer) {
-        while self.full.get() {
-            self.departure.wait().await;
+    async fn answer<F: NorFlash>(&self, device: &Device<'_, '_, F>, request: &Request) {
+        match request.kind {
+            Kind::Command => {
+                let mut client = Client::new(Peer::Mqtt, Level::Error);
+                let line = request.payload.trim_ascii();
+                let reply = &mut Kept(&self.answer);
+                device.answer_whole(line, &mut client, reply).await;
+            }
+            Kind::Sample => self.write(|answer| device.sample(&request.payload, answer)),
+            Kind::State => self.write(|answer| device.sampling(answer)),
         }
-        core::mem::swap(&mut *self.answer.borrow_mut(), answer);
-        self.topic.set(topic);
-        self.full.set(true);
-        self.arrival.signal(());
+        if self.answer.borrow().has_overflown() {
+            self.answer.borrow_mut().clear();
+            self.write(|answer| {
+                answer.object(|answer| {
+                    answer.flag("error", true);
+                    answer.string("msg", TOO_LONG);
+                });
+            });
+        }
+    }
+
+    fn write(&self, write: impl FnOnce(&mut Answer)) {
+        let reply: &mut dyn Reply = &mut Kept(&self.answer);
+        reply.pass(write);
     }
 }
 
-impl Remote for Mqtt<'_> {
+/// Where the publisher fetches an answer. It is not borrowed across an await.
+struct Kept<'a, const ANSWER: usize>(&'a RefCell<Whole<ANSWER>>);
+
+impl<const ANSWER: usize> Reply for Kept<'_, ANSWER> {
+    fn compose(&mut self, write: &mut dyn FnMut(&mut Answer)) {
+        self.0.borrow_mut().compose(write);
+    }
+}
+
+impl<const WAITING: usize, const ANSWER: usize> Remote for Mqtt<'_, WAITING, ANSWER> {
     fn name(&self) -> Option<&str> {
         Some(self.name)
     }

@@ -24,7 +24,10 @@ use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
 pub use self::events::Ip;
-use self::sampling::Sampling;
+use self::{
+    commands::Shown,
+    sampling::{Ended, Sampling},
+};
 use super::{
     clock::{Board, Clock},
     command::Refusal,
@@ -75,8 +78,23 @@ pub struct Client {
     /// What it wants to be told.
     pub level: Level,
     unlocked: bool,
-    /// How far it has got the log in flash.
-    rows: Option<Cursor>,
+    /// What of its answer is still to be written.
+    rest: Option<Rest>,
+}
+
+/// What of an answer is still to be written.
+#[derive(Debug, Clone)]
+enum Rest {
+    /// That all is set up, behind a sampling's last samples.
+    SetUp,
+    /// The second half of `info`.
+    Info,
+    /// The settings from this one on.
+    Settings(Shown),
+    /// Rows of the log in flash.
+    Log(Cursor),
+    /// How a sampling went, behind its last samples.
+    Stopped(Ended),
 }
 
 impl Client {
@@ -86,7 +104,7 @@ impl Client {
             peer,
             level,
             unlocked: false,
-            rows: None,
+            rest: None,
         }
     }
 

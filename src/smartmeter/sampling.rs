@@ -644,7 +644,8 @@ mod tests {
             let order = parsed(payload, max_rate).unwrap();
             let mut answer = Answer::new();
             answer.object(|answer| order.describe(answer));
-            String::from_utf8(answer.json().to_vec()).unwrap()
+            let line = String::from_utf8(answer.bytes().to_vec()).unwrap();
+            String::from(line.trim_end().strip_prefix("Info:").unwrap())
         };
         assert_eq!(
             said(r#""type":"TCP","rate":4000"#, HOST),

@@ -30,6 +30,9 @@ pub const MAX_PACKET: usize = PREFIX.len() + 2 + 4 + MAX_CHUNK + 2;
 /// Where a packet is written.
 pub type Packet = heapless::Vec<u8, MAX_PACKET>;
 
+/// The same on boards whose highest rate makes shorter ones.
+pub type PacketView = heapless::VecView<u8>;
+
 /// One sample as it is sent: IEEE 754 singles, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample([u8; MAX_SAMPLE]);
@@ -188,7 +191,7 @@ impl Stream {
     }
 
     /// Writes the next packet when there is one to go; `now` is the time for its slot.
-    pub fn packet(&mut self, now: Option<Moment>, packet: &mut Packet) -> bool {
+    pub fn packet(&mut self, now: Option<Moment>, packet: &mut PacketView) -> bool {
         let wanted = self.wanted();
         let is_open = self.last.is_some() || self.is_open(now);
         if !is_open || wanted == 0 || self.waiting < wanted {

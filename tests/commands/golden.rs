@@ -16,7 +16,7 @@ use metertrekker::{
     app::{monitor::Monitor, ntp, stats::Stats},
     settings::{KEYS, Settings},
     smartmeter::{
-        answer::Answer,
+        answer::{Answer, Whole},
         command::COMMANDS,
         device::{Client, Device, Peer},
         journal::{self, Journal, MAX_TEXT},
@@ -237,11 +237,11 @@ fn the_documented_form_of_each_command_is_taken() {
             if ["stop", "reqSamples", "unlock"].contains(&command.name) {
                 continue;
             }
-            let mut answer = Answer::new();
+            let mut answer = <Whole>::new();
             let line = format!(r#"{{"cmd":"{}"{}}}"#, command.name, command.arguments);
             let mut client = client("49152");
             device
-                .answer(line.as_bytes(), &mut client, &mut answer)
+                .answer_whole(line.as_bytes(), &mut client, &mut answer)
                 .await;
             device.hung_up(&client);
             let text = String::from_utf8_lossy(answer.bytes());
@@ -268,7 +268,7 @@ fn the_longest_answers_fit() {
             .with_journal(&journal);
         device.believed(&reading(&three_phases(0)));
         let mut client = client("console");
-        let mut answer = Answer::new();
+        let mut answer = <Whole>::new();
         // Each at its longest, of what takes most room in JSON.
         for key in KEYS {
             let zone = format!("<{}>0", "A".repeat(45));
@@ -287,7 +287,7 @@ fn the_longest_answers_fit() {
                 serde_json::json!({"cmd": "settings", "payload": {key.name: value.unwrap()}});
             answer.clear();
             device
-                .answer(line.to_string().as_bytes(), &mut client, &mut answer)
+                .answer_whole(line.to_string().as_bytes(), &mut client, &mut answer)
                 .await;
             assert!(
                 answer.bytes().starts_with(br#"Info:{"error":false"#),
@@ -298,12 +298,12 @@ fn the_longest_answers_fit() {
             answer.clear();
             let line = format!(r#"{{"cmd":"{command}"}}"#);
             device
-                .answer(line.as_bytes(), &mut client, &mut answer)
+                .answer_whole(line.as_bytes(), &mut client, &mut answer)
                 .await;
             let json: serde_json::Value = serde_json::from_slice(answer.json()).expect(command);
             assert_eq!(json["cmd"], command);
         }
-        answer.clear();
+        let mut answer = Answer::new();
         let line = br#"{"cmd":"getLog"}"#;
         device.answer(line, &mut client, &mut answer).await;
         let mut all = Vec::from(answer.bytes());

@@ -7,7 +7,7 @@ use metertrekker::{
     app::{monitor::Monitor, stats::Stats},
     settings::{KEYS, Settings},
     smartmeter::{
-        answer::Answer,
+        answer::Whole,
         device::{Client, Device, Peer},
         log::Level,
     },
@@ -61,14 +61,15 @@ fn run_until(flash: Flash, commands: &[&str], cut: Option<u64>) -> (Flash, Seen,
             let mut client = Client::new(Peer::Console, Level::Info);
             let mut answers = Vec::new();
             for command in commands {
-                let mut answer = Answer::new();
+                let mut answer = <Whole>::new();
                 device
-                    .answer(command.as_bytes(), &mut client, &mut answer)
+                    .answer_whole(command.as_bytes(), &mut client, &mut answer)
                     .await;
                 answers.push(String::from_utf8(answer.bytes().to_vec()).unwrap());
             }
-            let mut info = Answer::new();
-            device.info(&mut info);
+            let mut info = <Whole>::new();
+            let info_line = br#"{"cmd":"info"}"#;
+            device.answer_whole(info_line, &mut client, &mut info).await;
             let info = String::from_utf8(info.bytes().to_vec()).unwrap();
             (
                 Seen {
@@ -145,9 +146,9 @@ fn two_clients_at_once_change_what_each_of_them_wants() {
         // Both wait for the flash.
         let busy = store.lock().await;
         let set = async |line: &str| {
-            let mut answer = Answer::new();
+            let mut answer = <Whole>::new();
             device
-                .answer(line.as_bytes(), &mut client.clone(), &mut answer)
+                .answer_whole(line.as_bytes(), &mut client.clone(), &mut answer)
                 .await;
             assert!(answer.bytes().starts_with(br#"Info:{"error":false"#));
         };
@@ -175,16 +176,16 @@ fn energy_that_cannot_be_kept_is_not_reset() {
         device.believed(&reading(&three_phases(0)));
         device.believed(&reading(&three_phases(40)));
         store.lock().await.flash().set_broken(true);
-        let mut answer = Answer::new();
+        let mut answer = <Whole>::new();
         let mut client = Client::new(Peer::Console, Level::Info);
         let line = br#"{"cmd":"resetEnergy"}"#;
-        device.answer(line, &mut client, &mut answer).await;
+        device.answer_whole(line, &mut client, &mut answer).await;
         assert!(answer.bytes().starts_with(br#"Info:{"error":true"#));
         assert_eq!(energy(&device).await, 40_000);
         assert_eq!(stats.storage_errors.get(), 1);
         store.lock().await.flash().set_broken(false);
         answer.clear();
-        device.answer(line, &mut client, &mut answer).await;
+        device.answer_whole(line, &mut client, &mut answer).await;
         assert_eq!(energy(&device).await, 0);
     });
 }
@@ -254,10 +255,10 @@ fn energy_adds_up_to_the_registers_across_restarts_and_power_cuts() {
 
 /// The sum that a client gets, in mWh.
 async fn energy<F: embedded_storage_async::nor_flash::NorFlash>(device: &Device<'_, '_, F>) -> u64 {
-    let mut answer = Answer::new();
+    let mut answer = <Whole>::new();
     let mut client = Client::new(Peer::Console, Level::Info);
     let line = br#"{"cmd":"getEnergy"}"#;
-    device.answer(line, &mut client, &mut answer).await;
+    device.answer_whole(line, &mut client, &mut answer).await;
     let json: serde_json::Value = serde_json::from_slice(answer.json()).unwrap();
     let phases = json["energy"].as_array().unwrap().iter();
     phases

@@ -10,14 +10,14 @@ use embassy_time::Instant;
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
-use super::{Client, Device};
+use super::{Client, Device, Rest};
 use crate::{
     settings::Text,
     smartmeter::{
-        answer::Answer,
+        answer::{MAX, Reply},
         command::Refusal,
         flood::Verdict,
-        journal::{self, MAX_TEXT},
+        journal::{self, Cursor, MAX_TEXT},
         log::{Level, Listener},
         time::Brief,
     },
@@ -30,8 +30,8 @@ const END: &str = "*** LOGFile *** \"}\r\n";
 /// How it writes the end of a line.
 const BREAK: &str = "//n";
 
-/// The longest row, all quotes, and what comes behind the last.
-const ROOM: usize = 2 * MAX_TEXT + BREAK.len() + 160;
+/// The longest row is all quotes.
+const _: () = assert!(2 * MAX_TEXT + BREAK.len() <= MAX);
 
 const NO_LOG: Refusal = Refusal::Argument("This board keeps no log");
 
@@ -103,33 +103,35 @@ impl<F: NorFlash> Device<'_, '_, F> {
     pub(super) async fn get_log(
         &self,
         client: &mut Client,
-        answer: &mut Answer,
+        reply: &mut dyn Reply,
     ) -> Result<(), Refusal> {
-        client.rows = Some(self.journal.ok_or(NO_LOG)?.lock().await.cursor());
-        answer.part(BEGIN);
+        let cursor = self.journal.ok_or(NO_LOG)?.lock().await.cursor();
+        client.rest = Some(Rest::Log(cursor));
+        reply.pass(|answer| answer.part(BEGIN));
         Ok(())
     }
 
-    /// Writes the next piece of an answer that is longer than [`Answer`]; `false` when there is none.
-    pub async fn more(&self, client: &mut Client, answer: &mut Answer) -> bool {
-        let (Some(journal), Some(cursor)) = (self.journal, &mut client.rows) else {
-            return false;
-        };
-        answer.clear();
+    /// Hands over the next row; the cursor for those behind it.
+    pub(super) async fn next_row(
+        &self,
+        mut cursor: Cursor,
+        reply: &mut dyn Reply,
+    ) -> Option<Cursor> {
         // Not held while the client takes what is written here.
-        let journal = &mut *journal.lock().await;
-        while answer.has_room_for(ROOM) {
-            let row = journal.next(cursor).await;
-            if let Ok(Some(row)) = row {
+        let journal = &mut *self.journal?.lock().await;
+        let row = journal.next(&mut cursor).await;
+        if let Ok(Some(row)) = row {
+            reply.pass(|answer| {
                 answer.escaped_part(row);
                 answer.part(BREAK);
-                continue;
-            }
-            let failed = row.is_err();
-            if failed {
-                self.stats.storage_errors.count();
-            }
-            client.rows = None;
+            });
+            return Some(cursor);
+        }
+        let failed = row.is_err();
+        if failed {
+            self.stats.storage_errors.count();
+        }
+        reply.pass(|answer| {
             answer.part(END);
             answer.object(|answer| {
                 answer.head(failed, "getLog");
@@ -137,8 +139,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     answer.string("msg", "Not all of the log could be read");
                 }
             });
-            break;
-        }
-        true
+        });
+        None
     }
 }

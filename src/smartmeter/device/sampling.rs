@@ -9,12 +9,12 @@ use super::{Client, Device, Peer, State, events::Ip};
 use crate::{
     settings::Text,
     smartmeter::{
-        answer::Answer,
+        answer::Reply,
         command::Refusal,
         fixed::{Rounded, Short},
         log::{Entry, Level},
         sampling::{Measures, Order, Sink, Wrong, lead},
-        stream::{Packet, Sample, Stream},
+        stream::{PacketView, Sample, Stream},
         time::{Long, Moment, digits},
     },
 };
@@ -38,6 +38,16 @@ pub(super) struct Sampling {
     /// There are values that are not too old.
     is_fresh: bool,
     is_stopped: bool,
+}
+
+/// How a sampling went.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    made: u64,
+    sent: u64,
+    duration: Duration,
+    from: Moment,
+    to: Moment,
 }
 
 impl Sampling {
@@ -101,7 +111,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         order: Order,
         name: &str,
         client: &Client,
-        answer: &mut Answer,
+        answer: &mut dyn Reply,
     ) -> Result<(), Refusal> {
         if !matches!(
             (order.sink, client.peer),
@@ -191,7 +201,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     /// Ends the sampling, whoever's it is. What is still to go goes before the answer when it is the
     /// client's own.
-    pub(super) fn stop_sampling(&self, name: &str, answer: &mut Answer) -> Result<(), Refusal> {
+    pub(super) fn stop_sampling(&self) -> Result<Ended, Refusal> {
         let now = self.now_or_epoch();
         let mut sampling = self.sampling.borrow_mut();
         let sampling = sampling.as_mut().filter(|sampling| !sampling.is_stopped);
@@ -201,19 +211,28 @@ impl<F: NorFlash> Device<'_, '_, F> {
         sampling.stream.end(ended, Some(now));
         sampling.is_stopped = true;
         self.sampling_changed.signal(());
-        let (made, sent) = (sampling.stream.made(), sampling.stream.sent_in_the_end());
-        let duration = ended.saturating_duration_since(sampling.started);
-        answer.object(|answer| {
-            answer.head(false, name);
+        Ok(Ended {
+            made: sampling.stream.made(),
+            sent: sampling.stream.sent_in_the_end(),
+            duration: ended.saturating_duration_since(sampling.started),
+            from: sampling.began,
+            to: now,
+        })
+    }
+
+    /// Hands over how a sampling went.
+    pub(super) fn stopped(&self, ended: &Ended, reply: &mut dyn Reply) {
+        reply.object(|answer| {
+            answer.head(false, "stop");
             answer.string("msg", "Received stop command");
-            answer.number("sample_duration", duration.as_millis());
-            answer.number("samples", made);
-            answer.number("sent_samples", sent);
+            answer.number("sample_duration", ended.duration.as_millis());
+            answer.number("samples", ended.made);
+            answer.number("sent_samples", ended.sent);
             answer.composed("start_ts", |text| {
-                let _ = uwrite!(text, "{}", Stamp(sampling.began));
+                let _ = uwrite!(text, "{}", Stamp(ended.from));
             });
             answer.composed("stop_ts", |text| {
-                let _ = uwrite!(text, "{}", Stamp(now));
+                let _ = uwrite!(text, "{}", Stamp(ended.to));
             });
             answer.composed("ip", |text| {
                 if let Some(address) = self.address.get() {
@@ -221,8 +240,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 }
             });
             // In microseconds: a short sampling at a high rate has few milliseconds to go by.
-            let rate = u128::from(made) * 1_000_000_000_000;
-            let rate = rate.checked_div(duration.as_micros().into());
+            let rate = u128::from(ended.made) * 1_000_000_000_000;
+            let rate = rate.checked_div(ended.duration.as_micros().into());
             let rate = rate.unwrap_or(0).try_into().unwrap_or(i64::MAX);
             let rate = Short {
                 value: rate,
@@ -230,7 +249,6 @@ impl<F: NorFlash> Device<'_, '_, F> {
             };
             answer.number("avg_rate", rate);
         });
-        Ok(())
     }
 
     /// Lets samples go or holds them back, if there are any.
@@ -260,7 +278,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     ///
     /// # Cancellation Safety
     /// No packet is lost: it ends when there is one.
-    pub async fn next_packet(&self, client: &Client, packet: &mut Packet) {
+    pub async fn next_packet(&self, client: &Client, packet: &mut PacketView) {
         loop {
             if self.packet(client, packet) {
                 return;
@@ -289,7 +307,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// Writes the next packet of this client's samples when there is one.
-    fn packet(&self, client: &Client, packet: &mut Packet) -> bool {
+    fn packet(&self, client: &Client, packet: &mut PacketView) -> bool {
         let now = self.now();
         let mut place = self.sampling.borrow_mut();
         let Some(sampling) = place
@@ -307,7 +325,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// Writes what is still to go after a stop, packet by packet.
-    pub fn last_packet(&self, client: &Client, packet: &mut Packet) -> bool {
+    pub fn last_packet(&self, client: &Client, packet: &mut PacketView) -> bool {
         let is_stopped = |sampling: &Sampling| sampling.is_stopped;
         let stopped = self.sampling.borrow().as_ref().is_some_and(is_stopped);
         stopped && self.packet(client, packet)

@@ -13,8 +13,19 @@ pub struct Board {
     /// The folder below `src/soc` with its code.
     #[allow(dead_code)] // Not every build script asks.
     pub soc: String,
+    commands: Commands,
     memory: Memory,
     ram: Ram,
+}
+
+/// What the command protocol may take.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commands {
+    /// Clients over TCP at a time: one to three.
+    sessions: u32,
+    /// The most samples a second.
+    max_rate: u32,
 }
 
 /// What the image takes of the chip's data memory, line by line.
@@ -57,7 +68,11 @@ lines! {
     meter METER,
     mqtt_rx MQTT_RX,
     mqtt_tx MQTT_TX,
-    gather GATHER,
+    command_sockets COMMAND_SOCKETS,
+    sessions SESSIONS,
+    device DEVICE,
+    mqtt_commands MQTT_COMMANDS,
+    udp UDP,
     socket_rx SOCKET_RX,
     socket_tx SOCKET_TX,
     network NETWORK,
@@ -157,7 +172,9 @@ impl Board {
         for (_, constant, line) in self.ram.lines.all() {
             code += &format!("pub const {constant}: usize = {};\n", line.bytes.get_ref());
         }
-        code
+        let Commands { sessions, max_rate } = self.commands;
+        code += &format!("pub const CLIENTS: usize = {sessions};\n");
+        code + &format!("pub const MAX_RATE: u32 = {max_rate};\n")
     }
 }
 

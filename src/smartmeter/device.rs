@@ -134,6 +134,20 @@ struct State {
     clock: Clock,
 }
 
+impl State {
+    fn new(clock: Clock) -> Self {
+        Self {
+            settings: Settings::default(),
+            calibration: UNCALIBRATED,
+            daily_restart: None,
+            values: Values::default(),
+            energy: Energy::default(),
+            kept: None,
+            clock,
+        }
+    }
+}
+
 /// The device. RAM: 3.0 kB, of which the settings are almost one, and samples that wait.
 pub struct Device<'d, 'f, F> {
     name: &'d str,
@@ -180,7 +194,19 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         store: &'d Shared<'f, F>,
         stats: &'d Stats,
     ) -> Self {
-        let device = Self {
+        let device = Self::new(name, board, store, stats);
+        device.recall().await;
+        device
+    }
+
+    /// The device as it is when nothing was ever set. [`recall`](Self::recall) it next.
+    pub fn new(
+        name: &'d str,
+        board: Board,
+        store: &'d Shared<'f, F>,
+        stats: &'d Stats,
+    ) -> Self {
+        Self {
             name,
             store,
             stats,
@@ -195,15 +221,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             rate: Cell::new(RATE),
             sampling: RefCell::new(None),
             sampling_changed: Signal::new(),
-            state: RefCell::new(State {
-                settings: Settings::default(),
-                calibration: UNCALIBRATED,
-                daily_restart: None,
-                values: Values::default(),
-                energy: Energy::default(),
-                kept: None,
-                clock: Clock::new(board),
-            }),
+            state: RefCell::new(State::new(Clock::new(board))),
             connected: Cell::new(false),
             clients: Cell::new(0),
             complained: Cell::new(false),
@@ -213,60 +231,63 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             time_wanted: Signal::new(),
             timed: Watch::new(),
             restart: Signal::new(),
-        };
-        if device.recall().await.is_err() {
-            stats.storage_errors.count();
         }
-        device
     }
 
     /// Keeps warnings and errors in `journal`, as long as [`keep_log`](Self::keep_log) runs.
+    pub fn set_journal(&mut self, journal: &'d journal::Shared<'f, F>) {
+        self.journal = Some(journal);
+    }
+
+    /// The same.
     #[must_use]
     pub fn with_journal(mut self, journal: &'d journal::Shared<'f, F>) -> Self {
-        self.journal = Some(journal);
+        self.set_journal(journal);
         self
     }
 
-    async fn recall(&self) -> Result<(), Refusal> {
-        let mut settings = Settings::default();
-        let mut calibration = UNCALIBRATED;
-        let mut daily_restart = None;
-        let mut kept = None;
-        {
-            let store = &mut *self.store.lock().await;
-            let mut buffer = [0; 1];
-            let resetting = store.get(Key::Reset, &mut buffer).await;
-            if resetting.map_err(|_| Refusal::Storage)?.is_some() {
-                // The power was cut while all was being forgotten.
-                drop_all(store).await?;
-            }
-            // Older values of a key come before its newest.
-            let seen = store.each(|key, value| match key {
-                Key::Setting(id) => recall_setting(&mut settings, id, value),
+    /// Takes up what is in flash. What cannot be read is counted, and has its default then.
+    pub async fn recall(&self) {
+        if self.try_recall().await.is_err() {
+            let clock = self.state.borrow().clock.clone();
+            *self.state.borrow_mut() = State::new(clock);
+            self.stats.storage_errors.count();
+        }
+    }
+
+    async fn try_recall(&self) -> Result<(), Refusal> {
+        let store = &mut *self.store.lock().await;
+        let mut buffer = [0; 1];
+        let resetting = store.get(Key::Reset, &mut buffer).await;
+        if resetting.map_err(|_| Refusal::Storage)?.is_some() {
+            // The power was cut while all was being forgotten.
+            drop_all(store).await?;
+        }
+        // Older values of a key come before its newest.
+        let seen = store.each(|key, value| {
+            let state = &mut *self.state.borrow_mut();
+            match key {
+                Key::Setting(id) => recall_setting(&mut state.settings, id, value),
                 Key::Calibration => {
-                    calibration = UNCALIBRATED;
-                    for (factor, bytes) in calibration.iter_mut().zip(value.as_chunks().0) {
+                    state.calibration = UNCALIBRATED;
+                    for (factor, bytes) in state.calibration.iter_mut().zip(value.as_chunks().0) {
                         *factor = i32::from_le_bytes(*bytes);
                     }
                 }
                 Key::DailyRestart => {
-                    daily_restart = match *value {
+                    state.daily_restart = match *value {
                         [hour @ 0..24, minute @ 0..60] => Some((hour, minute)),
                         _ => None,
                     }
                 }
-                Key::Energy => kept = Kept::from_bytes(value),
+                Key::Energy => {
+                    state.kept = Kept::from_bytes(value);
+                    state.energy = Energy::new(state.kept);
+                }
                 Key::Stamp(_) | Key::Text(_) | Key::Reset => {}
-            });
-            seen.await.map_err(|_| Refusal::Storage)?;
-        }
-        let state = &mut *self.state.borrow_mut();
-        state.settings = settings;
-        state.calibration = calibration;
-        state.daily_restart = daily_restart;
-        state.kept = kept;
-        state.energy = Energy::new(kept);
-        Ok(())
+            }
+        });
+        seen.await.map_err(|_| Refusal::Storage)
     }
 
     /// Changes settings for this run; flash keeps its own.

@@ -20,7 +20,7 @@ pub const MAX_CHUNK: usize = 1024;
 const MAX_DATAGRAM: usize = 512;
 
 /// Over the serial line a chunk is no longer, at any rate.
-const SERIAL_CHUNK: usize = 128;
+pub const SERIAL_CHUNK: usize = 128;
 
 /// Hz that a request may ask for.
 const RATES: core::ops::RangeInclusive<i64> = 1..=32_000;
@@ -261,6 +261,14 @@ impl Wrong {
     }
 }
 
+/// Bytes of a chunk of a tenth of a second, before it is cut to whole samples of so many bytes.
+pub(super) const fn chunk_at(rate: u32, sample: usize) -> usize {
+    let tenth = rate as usize * sample / 10;
+    let tenth = if tenth < sample { sample } else { tenth };
+    let tenth = if tenth > MAX_CHUNK { MAX_CHUNK } else { tenth };
+    tenth.next_power_of_two()
+}
+
 impl Order {
     /// Reads a request for a board that makes `max_rate` samples a second, one at least. A rate that
     /// the protocol allows and the board does not is the board's; whoever asked is told by
@@ -331,8 +339,7 @@ impl Order {
         let bytes = match self.sink {
             Sink::Serial => SERIAL_CHUNK,
             _ => {
-                let tenth = self.rate as usize * sample / 10;
-                tenth.clamp(sample, MAX_CHUNK).next_power_of_two().min(most)
+                chunk_at(self.rate, sample).min(most)
             }
         };
         (bytes - bytes % sample).max(sample)

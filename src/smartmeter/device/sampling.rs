@@ -58,10 +58,15 @@ impl Sampling {
 
 impl<F: NorFlash> Device<'_, '_, F> {
     /// Lets this board make at most so many samples a second.
-    #[must_use]
-    pub fn with_max_rate(mut self, max_rate: u32) -> Self {
+    pub fn set_max_rate(&mut self, max_rate: u32) {
         self.max_rate = max_rate;
         self.rate.set(self.rate.get().min(max_rate));
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn with_max_rate(mut self, max_rate: u32) -> Self {
+        self.set_max_rate(max_rate);
         self
     }
 

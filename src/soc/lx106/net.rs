@@ -393,14 +393,12 @@ impl Readable for Reader<'_> {
 }
 
 impl Write for Writer<'_> {
-    /// Waits [`WRITE`] at most. As much as finds room is taken; when that is not all because of
-    /// what is unacknowledged, then only after the acknowledgement: a segment that the caller has
-    /// made whole is not sent in two.
+    /// Waits [`WRITE`] at most. As much as finds room is taken; without any, more is taken only when all is
+    /// acknowledged: segments are whole, as long as the buffer is some of them.
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let waiting = self.0.send_queue();
-        let fits = bytes.len() <= self.0.send_capacity().saturating_sub(waiting);
+        let is_full = self.0.send_queue() >= self.0.send_capacity();
         let written = async {
-            if !fits && waiting > 0 {
+            if is_full {
                 self.0.flush().await?;
             }
             self.0.write(bytes).await
@@ -408,10 +406,10 @@ impl Write for Writer<'_> {
         Ok(with_timeout(WRITE, written).await??)
     }
 
-    /// Does nothing: the stack sends what it has without being asked, and an acknowledgement is
-    /// nothing to wait for.
+    /// Waits, for [`WRITE`] at most, until the peer has acknowledged everything. The stack sends what it has
+    /// without being asked.
     async fn flush(&mut self) -> Result<(), Error> {
-        Ok(())
+        Ok(with_timeout(WRITE, self.0.flush()).await??)
     }
 }
 
@@ -434,7 +432,7 @@ impl Write for Socket<'_> {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        Ok(())
+        self.split().1.flush().await
     }
 }
 

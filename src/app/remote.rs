@@ -94,7 +94,8 @@ enum Kind {
 }
 
 /// What a board says that has less room than an answer takes.
-const TOO_LONG: &str = "The answer does not fit into a message of this board: ask over TCP or the console";
+const TOO_LONG: &str =
+    "The answer does not fit into a message of this board: ask over TCP or the console";
 
 struct Request {
     kind: Kind,
@@ -144,9 +145,9 @@ impl<'n, const WAITING: usize, const ANSWER: usize> Mqtt<'n, WAITING, ANSWER> {
                 self.departure.wait().await;
             }
             self.answer.borrow_mut().clear();
-            let topic = match next {
+            let topic = match &next {
                 Either::First(request) => {
-                    self.answer(device, &request).await;
+                    self.answer(device, request).await;
                     "state/info"
                 }
                 Either::Second(()) => {

@@ -210,7 +210,7 @@ impl<'r, 'l, W: Write> Outlet<'r, 'l, W> {
         }
         loop {
             let level = client.level;
-            if !device.more(client, &mut self.for_level(level)).await {
+            if !device.more(client, &mut self.for_level(level)) {
                 return Ok(());
             }
             self.make_room().await?;

@@ -17,7 +17,10 @@ use core::{
     net::{IpAddr, SocketAddr},
 };
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::{
+    block_on,
+    select::{Either, select},
+};
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal, watch::Watch};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
@@ -195,17 +198,12 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         stats: &'d Stats,
     ) -> Self {
         let device = Self::new(name, board, store, stats);
-        device.recall().await;
+        device.recall();
         device
     }
 
     /// The device as it is when nothing was ever set. [`recall`](Self::recall) it next.
-    pub fn new(
-        name: &'d str,
-        board: Board,
-        store: &'d Shared<'f, F>,
-        stats: &'d Stats,
-    ) -> Self {
+    pub fn new(name: &'d str, board: Board, store: &'d Shared<'f, F>, stats: &'d Stats) -> Self {
         Self {
             name,
             store,
@@ -247,47 +245,50 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     }
 
     /// Takes up what is in flash. What cannot be read is counted, and has its default then.
-    pub async fn recall(&self) {
-        if self.try_recall().await.is_err() {
+    pub fn recall(&self) {
+        if self.try_recall().is_err() {
             let clock = self.state.borrow().clock.clone();
             *self.state.borrow_mut() = State::new(clock);
             self.stats.storage_errors.count();
         }
     }
 
-    async fn try_recall(&self) -> Result<(), Refusal> {
-        let store = &mut *self.store.lock().await;
-        let mut buffer = [0; 1];
-        let resetting = store.get(Key::Reset, &mut buffer).await;
-        if resetting.map_err(|_| Refusal::Storage)?.is_some() {
-            // The power was cut while all was being forgotten.
-            drop_all(store).await?;
-        }
-        // Older values of a key come before its newest.
-        let seen = store.each(|key, value| {
-            let state = &mut *self.state.borrow_mut();
-            match key {
-                Key::Setting(id) => recall_setting(&mut state.settings, id, value),
-                Key::Calibration => {
-                    state.calibration = UNCALIBRATED;
-                    for (factor, bytes) in state.calibration.iter_mut().zip(value.as_chunks().0) {
-                        *factor = i32::from_le_bytes(*bytes);
-                    }
-                }
-                Key::DailyRestart => {
-                    state.daily_restart = match *value {
-                        [hour @ 0..24, minute @ 0..60] => Some((hour, minute)),
-                        _ => None,
-                    }
-                }
-                Key::Energy => {
-                    state.kept = Kept::from_bytes(value);
-                    state.energy = Energy::new(state.kept);
-                }
-                Key::Stamp(_) | Key::Text(_) | Key::Reset => {}
+    fn try_recall(&self) -> Result<(), Refusal> {
+        at_once(async {
+            let store = &mut *self.store.lock().await;
+            let mut buffer = [0; 1];
+            let resetting = store.get(Key::Reset, &mut buffer).await;
+            if resetting.map_err(|_| Refusal::Storage)?.is_some() {
+                // The power was cut while all was being forgotten.
+                drop_all(store)?;
             }
-        });
-        seen.await.map_err(|_| Refusal::Storage)
+            // Older values of a key come before its newest.
+            let seen = store.each(|key, value| {
+                let state = &mut *self.state.borrow_mut();
+                match key {
+                    Key::Setting(id) => recall_setting(&mut state.settings, id, value),
+                    Key::Calibration => {
+                        state.calibration = UNCALIBRATED;
+                        for (factor, bytes) in state.calibration.iter_mut().zip(value.as_chunks().0)
+                        {
+                            *factor = i32::from_le_bytes(*bytes);
+                        }
+                    }
+                    Key::DailyRestart => {
+                        state.daily_restart = match *value {
+                            [hour @ 0..24, minute @ 0..60] => Some((hour, minute)),
+                            _ => None,
+                        }
+                    }
+                    Key::Energy => {
+                        state.kept = Kept::from_bytes(value);
+                        state.energy = Energy::new(state.kept);
+                    }
+                    Key::Stamp(_) | Key::Text(_) | Key::Reset => {}
+                }
+            });
+            seen.await.map_err(|_| Refusal::Storage)
+        })
     }
 
     /// Changes settings for this run; flash keeps its own.
@@ -349,14 +350,14 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             if kept.elapsed() >= KEEP_EVERY {
                 kept = Instant::now();
                 // It is counted, and tried again.
-                let _ = self.keep_energy().await;
+                let _ = self.keep_energy();
             }
             if self.started.elapsed() > A_MINUTE && self.is_daily_restart() {
                 self.tell(Level::Info, |text| {
                     let _ = uwrite!(text, "Daily restart now!");
                 });
                 Timer::after(LAST_WORDS).await;
-                let _ = self.restart().await;
+                let _ = self.restart();
             }
         }
     }
@@ -371,26 +372,30 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         })
     }
 
-    async fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        let store = &mut *self.store.lock().await;
-        self.put_in(store, key, value).await
+    fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
+        at_once(async {
+            let store = &mut *self.store.lock().await;
+            self.put_in(store, key, value)
+        })
     }
 
-    async fn put_in(&self, store: &mut Store<F>, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        match store.put(key, value).await {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                self.stats.storage_errors.count();
-                Err(Refusal::Storage)
+    fn put_in(&self, store: &mut Store<F>, key: Key, value: &[u8]) -> Result<(), Refusal> {
+        at_once(async {
+            match store.put(key, value).await {
+                Ok(_) => Ok(()),
+                Err(_) => {
+                    self.stats.storage_errors.count();
+                    Err(Refusal::Storage)
+                }
             }
-        }
+        })
     }
 
     /// Keeps the energy across a restart.
     ///
     /// # Errors
     /// [`Refusal::Storage`].
-    pub async fn keep_energy(&self) -> Result<(), Refusal> {
+    pub fn keep_energy(&self) -> Result<(), Refusal> {
         let (counted, kept) = {
             let state = self.state.borrow();
             (state.energy.counted(), state.kept)
@@ -398,27 +403,35 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let Some(counted) = counted.filter(|_| counted != kept) else {
             return Ok(());
         };
-        self.put(Key::Energy, &counted.to_bytes()).await?;
+        self.put(Key::Energy, &counted.to_bytes())?;
         self.state.borrow_mut().kept = Some(counted);
         Ok(())
     }
 
-    async fn restart(&self) -> Result<(), Refusal> {
-        self.keep_energy().await?;
+    fn restart(&self) -> Result<(), Refusal> {
+        self.keep_energy()?;
         self.restart.signal(());
         Ok(())
     }
 
-    async fn reset(&self) -> Result<(), Refusal> {
-        self.put(Key::Reset, &[1]).await?;
-        let store = &mut *self.store.lock().await;
-        if drop_all(store).await.is_err() {
-            self.stats.storage_errors.count();
-        }
-        // What is left goes at the start.
-        self.restart.signal(());
-        Ok(())
+    fn reset(&self) -> Result<(), Refusal> {
+        at_once(async {
+            self.put(Key::Reset, &[1])?;
+            let store = &mut *self.store.lock().await;
+            if drop_all(store).is_err() {
+                self.stats.storage_errors.count();
+            }
+            // What is left goes at the start.
+            self.restart.signal(());
+            Ok(())
+        })
     }
+}
+
+/// Does what has to do with flash. On every board its driver blocks, since a chip runs nothing from a flash that it
+/// erases; so nobody has to keep the state of such work, 0.4 to 0.8 kB for each place that waits for it.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    block_on(work)
 }
 
 fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
@@ -435,13 +448,15 @@ fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
 }
 
 /// Forgets all that a user has set, and that it was to be forgotten.
-async fn drop_all<F: NorFlash>(store: &mut Store<F>) -> Result<(), Refusal> {
-    for key in KEYS {
-        let removed = store.remove(Key::Setting(key.id)).await;
-        removed.map_err(|_| Refusal::Storage)?;
-    }
-    for key in [Key::Calibration, Key::DailyRestart, Key::Energy, Key::Reset] {
-        store.remove(key).await.map_err(|_| Refusal::Storage)?;
-    }
-    Ok(())
+fn drop_all<F: NorFlash>(store: &mut Store<F>) -> Result<(), Refusal> {
+    at_once(async {
+        for key in KEYS {
+            let removed = store.remove(Key::Setting(key.id)).await;
+            removed.map_err(|_| Refusal::Storage)?;
+        }
+        for key in [Key::Calibration, Key::DailyRestart, Key::Energy, Key::Reset] {
+            store.remove(key).await.map_err(|_| Refusal::Storage)?;
+        }
+        Ok(())
+    })
 }

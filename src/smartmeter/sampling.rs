@@ -338,9 +338,7 @@ impl Order {
         };
         let bytes = match self.sink {
             Sink::Serial => SERIAL_CHUNK,
-            _ => {
-                chunk_at(self.rate, sample).min(most)
-            }
+            _ => chunk_at(self.rate, sample).min(most),
         };
         (bytes - bytes % sample).max(sample)
     }

@@ -131,7 +131,7 @@ async fn script(
                 all += &entry.line();
             }
             all += &String::from_utf8_lossy(answer.bytes());
-            while device.more(&mut the_client, &mut answer).await {
+            while device.more(&mut the_client, &mut answer) {
                 all += &String::from_utf8_lossy(answer.bytes());
             }
             while device.last_packet(&the_client, &mut Packet::new()) {}
@@ -307,7 +307,7 @@ fn the_longest_answers_fit() {
         let line = br#"{"cmd":"getLog"}"#;
         device.answer(line, &mut client, &mut answer).await;
         let mut all = Vec::from(answer.bytes());
-        while device.more(&mut client, &mut answer).await {
+        while device.more(&mut client, &mut answer) {
             assert!(!answer.bytes().is_empty());
             all.extend_from_slice(answer.bytes());
         }

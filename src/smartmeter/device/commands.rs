@@ -4,7 +4,7 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Client, Device, Peer, Rest, events::Ip};
+use super::{Client, Device, Peer, Rest, at_once, events::Ip};
 use crate::{
     p1::timestamp::Utc,
     settings::{self, Form, KEYS, Settings, Text},
@@ -67,11 +67,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// The same, and all pieces.
     pub async fn answer_whole(&self, line: &[u8], client: &mut Client, reply: &mut dyn Reply) {
         self.answer(line, client, reply).await;
-        while self.more(client, reply).await {}
+        while self.more(client, reply) {}
     }
 
     /// Hands over the next piece of an answer that has several; `false` when there is none.
-    pub async fn more(&self, client: &mut Client, reply: &mut dyn Reply) -> bool {
+    pub fn more(&self, client: &mut Client, reply: &mut dyn Reply) -> bool {
         client.rest = match client.rest.take() {
             None => return false,
             Some(Rest::SetUp) => {
@@ -83,7 +83,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 None
             }
             Some(Rest::Settings(shown)) => self.show(shown, reply).map(Rest::Settings),
-            Some(Rest::Log(cursor)) => self.next_row(cursor, reply).await.map(Rest::Log),
+            Some(Rest::Log(cursor)) => self.next_row(cursor, reply).map(Rest::Log),
             Some(Rest::Stopped(ended)) => {
                 self.stopped(&ended, reply);
                 None
@@ -181,7 +181,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 for (place, factor) in bytes.chunks_exact_mut(4).zip(calibration) {
                     place.copy_from_slice(&factor.to_le_bytes());
                 }
-                self.put(Key::Calibration, &bytes).await?;
+                self.put(Key::Calibration, &bytes)?;
                 self.state.borrow_mut().calibration = calibration;
                 done(answer, name, |text| {
                     let names = ["v1", "i1", "v2", "i2", "v3", "i3"];
@@ -196,7 +196,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             Command::DailyRestart(at) => {
                 let bytes = at.map(|(hour, minute)| [hour, minute]);
                 let bytes = bytes.as_ref().map_or(&[][..], |bytes| bytes);
-                self.put(Key::DailyRestart, bytes).await?;
+                self.put(Key::DailyRestart, bytes)?;
                 self.state.borrow_mut().daily_restart = at;
                 done(answer, name, |text| {
                     let _ = match at {
@@ -205,11 +205,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     };
                 });
             }
-            Command::Restart => self.restart().await?,
+            Command::Restart => self.restart()?,
             // There is no other name than the board's yet.
-            Command::FactoryReset | Command::BasicReset => self.reset().await?,
+            Command::FactoryReset | Command::BasicReset => self.reset()?,
             Command::ResetEnergy { energy, since } => {
-                self.reset_energy(energy, since, name, answer).await?;
+                self.reset_energy(energy, since, name, answer)?;
             }
             Command::Sample => {
                 let order = Order::parse(request, self.max_rate).map_err(Refusal::Sample)?;
@@ -240,17 +240,17 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     "The log does not fit into a message: ask over TCP or the console",
                 ));
             }
-            Command::GetLog => self.get_log(client, answer).await?,
+            Command::GetLog => self.get_log(client, answer)?,
             Command::ClearLog => {
-                self.clear_log().await?;
+                self.clear_log()?;
                 answer.object(|answer| answer.head(false, name));
             }
             Command::MqttServer(server) => {
-                self.change(request, Some(MQTT_SERVER)).await?;
+                self.change(request, Some(MQTT_SERVER))?;
                 server_set(answer, name, ("MQTTServer", "mqtt_server"), &server);
             }
             Command::StreamServer(server) => {
-                self.change(request, Some(STREAM_SERVER)).await?;
+                self.change(request, Some(STREAM_SERVER))?;
                 server_set(answer, name, ("StreamServer", "stream_server"), &server);
             }
             Command::Ntp { background } => {
@@ -272,7 +272,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 });
             }
             Command::TimeServer(server) => {
-                self.change(request, Some(TIME_SERVER)).await?;
+                self.change(request, Some(TIME_SERVER))?;
                 if server != NONE {
                     // Whether it answers is in the log.
                     self.sync().await;
@@ -281,7 +281,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             Command::Settings { changes } => {
                 let shown = match changes {
-                    true => self.change(request, None).await?,
+                    true => self.change(request, None)?,
                     false => Keys::ALL,
                 };
                 // Whoever sets the lock is inside.
@@ -309,26 +309,28 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     /// Takes the request's settings over, into flash first, and returns which have changed.
     // Settings are large: none is held while flash is waited for.
-    async fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
-        // Held to the end, so that two clients at once change both what they want.
-        let store = &mut *self.store.lock().await;
-        let changed = self.changed_by(request, names)?;
-        for key in changed.each() {
-            let value = self.changed_to(request, names, key.name)?;
-            let key = Key::Setting(key.id);
-            self.put_in(store, key, value.as_bytes()).await?;
-        }
-        apply(request, names, &mut self.state.borrow_mut().settings)?;
-        if changed.has("stream_server") {
-            self.server_changed.signal(());
-        }
-        if changed.has("time_server") || changed.has("time_port") {
-            self.time_server_changed.signal(());
-        }
-        if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
-            self.settings_changed.signal(());
-        }
-        Ok(changed)
+    fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
+        at_once(async {
+            // Held to the end, so that two clients at once change both what they want.
+            let store = &mut *self.store.lock().await;
+            let changed = self.changed_by(request, names)?;
+            for key in changed.each() {
+                let value = self.changed_to(request, names, key.name)?;
+                let key = Key::Setting(key.id);
+                self.put_in(store, key, value.as_bytes())?;
+            }
+            apply(request, names, &mut self.state.borrow_mut().settings)?;
+            if changed.has("stream_server") {
+                self.server_changed.signal(());
+            }
+            if changed.has("time_server") || changed.has("time_port") {
+                self.time_server_changed.signal(());
+            }
+            if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
+                self.settings_changed.signal(());
+            }
+            Ok(changed)
+        })
     }
 
     #[inline(never)]
@@ -492,7 +494,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
-    async fn reset_energy(
+    fn reset_energy(
         &self,
         energy: Option<Phases>,
         since: Option<Utc>,
@@ -508,7 +510,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             since: at.utc(),
             ..counted
         };
-        self.put(Key::Energy, &kept.to_bytes()).await?;
+        self.put(Key::Energy, &kept.to_bytes())?;
         let state = &mut *self.state.borrow_mut();
         state.energy.reset(energy, at.utc());
         state.kept = Some(kept);

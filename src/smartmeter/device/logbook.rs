@@ -10,7 +10,7 @@ use embassy_time::Instant;
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
-use super::{Client, Device, Rest};
+use super::{Client, Device, Rest, at_once};
 use crate::{
     settings::Text,
     smartmeter::{
@@ -58,7 +58,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let mut row = Text::<MAX_TEXT>::new();
         // It fits.
         let _ = uwrite!(row, "{}: Reboot", Brief(self.local_now()));
-        self.keep(journal, &row).await;
+        self.keep(journal, &row);
         loop {
             let entry = match listener.next_message().await {
                 WaitResult::Lagged(count) => {
@@ -72,74 +72,78 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             let verdict = self.flood.borrow_mut().judge(entry.text(), Instant::now());
             match verdict {
-                Verdict::Keep(repeats) => self.keep(journal, &entry.row(repeats)).await,
+                Verdict::Keep(repeats) => self.keep(journal, &entry.row(repeats)),
                 Verdict::Repeated => {}
                 Verdict::TooMany => self.log_lost.count(),
             }
         }
     }
 
-    async fn keep(&self, journal: &journal::Shared<'_, F>, row: &str) {
-        let journal = &mut *journal.lock().await;
-        if journal.append(row).await.is_err() {
-            self.log_lost.count();
-            self.stats.storage_errors.count();
-        }
-        self.log_erases.set(journal.erases());
+    fn keep(&self, journal: &journal::Shared<'_, F>, row: &str) {
+        at_once(async {
+            let journal = &mut *journal.lock().await;
+            if journal.append(row).await.is_err() {
+                self.log_lost.count();
+                self.stats.storage_errors.count();
+            }
+            self.log_erases.set(journal.erases());
+        })
     }
 
-    pub(super) async fn clear_log(&self) -> Result<(), Refusal> {
-        let journal = &mut *self.journal.ok_or(NO_LOG)?.lock().await;
-        let cleared = journal.clear().await;
-        self.log_erases.set(journal.erases());
-        if cleared.is_err() {
-            self.stats.storage_errors.count();
-            return Err(Refusal::Storage);
-        }
-        self.flood.borrow_mut().forget();
-        Ok(())
+    pub(super) fn clear_log(&self) -> Result<(), Refusal> {
+        at_once(async {
+            let journal = &mut *self.journal.ok_or(NO_LOG)?.lock().await;
+            let cleared = journal.clear().await;
+            self.log_erases.set(journal.erases());
+            if cleared.is_err() {
+                self.stats.storage_errors.count();
+                return Err(Refusal::Storage);
+            }
+            self.flood.borrow_mut().forget();
+            Ok(())
+        })
     }
 
-    pub(super) async fn get_log(
+    pub(super) fn get_log(
         &self,
         client: &mut Client,
         reply: &mut dyn Reply,
     ) -> Result<(), Refusal> {
-        let cursor = self.journal.ok_or(NO_LOG)?.lock().await.cursor();
-        client.rest = Some(Rest::Log(cursor));
-        reply.pass(|answer| answer.part(BEGIN));
-        Ok(())
+        at_once(async {
+            let cursor = self.journal.ok_or(NO_LOG)?.lock().await.cursor();
+            client.rest = Some(Rest::Log(cursor));
+            reply.pass(|answer| answer.part(BEGIN));
+            Ok(())
+        })
     }
 
     /// Hands over the next row; the cursor for those behind it.
-    pub(super) async fn next_row(
-        &self,
-        mut cursor: Cursor,
-        reply: &mut dyn Reply,
-    ) -> Option<Cursor> {
-        // Not held while the client takes what is written here.
-        let journal = &mut *self.journal?.lock().await;
-        let row = journal.next(&mut cursor).await;
-        if let Ok(Some(row)) = row {
+    pub(super) fn next_row(&self, mut cursor: Cursor, reply: &mut dyn Reply) -> Option<Cursor> {
+        at_once(async {
+            // Not held while the client takes what is written here.
+            let journal = &mut *self.journal?.lock().await;
+            let row = journal.next(&mut cursor).await;
+            if let Ok(Some(row)) = row {
+                reply.pass(|answer| {
+                    answer.escaped_part(row);
+                    answer.part(BREAK);
+                });
+                return Some(cursor);
+            }
+            let failed = row.is_err();
+            if failed {
+                self.stats.storage_errors.count();
+            }
             reply.pass(|answer| {
-                answer.escaped_part(row);
-                answer.part(BREAK);
+                answer.part(END);
+                answer.object(|answer| {
+                    answer.head(failed, "getLog");
+                    if failed {
+                        answer.string("msg", "Not all of the log could be read");
+                    }
+                });
             });
-            return Some(cursor);
-        }
-        let failed = row.is_err();
-        if failed {
-            self.stats.storage_errors.count();
-        }
-        reply.pass(|answer| {
-            answer.part(END);
-            answer.object(|answer| {
-                answer.head(failed, "getLog");
-                if failed {
-                    answer.string("msg", "Not all of the log could be read");
-                }
-            });
-        });
-        None
+            None
+        })
     }
 }

@@ -71,7 +71,10 @@ const COMMAND_TX: usize = answer::MAX;
 /// The MQTT session has one, the commands theirs, the time server one, DHCP and DNS one each.
 const SOCKETS: usize = 1 + DOORS + 1 + 2;
 
-const _: () = assert!(SOCKET_TX.is_multiple_of(SEGMENT), "segments have to be whole");
+const _: () = assert!(
+    SOCKET_TX.is_multiple_of(SEGMENT),
+    "segments have to be whole"
+);
 
 /// Bytes of samples in one piece.
 const PACKET: usize = packet_at(ram::MAX_RATE);
@@ -217,7 +220,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         device.set_journal(journal);
     }
     device.set_max_rate(ram::MAX_RATE);
-    block_on(device.recall());
+    device.recall();
     let mut applied = Ok(());
     device.adjust(|of_device| {
         applied = words::apply(words_room, of_device);
@@ -356,7 +359,7 @@ async fn keep_device(
 async fn start_over(device: &'static TheDevice) {
     if device.changed().await == Change::Settings {
         // What cannot be kept is counted; the sum is the meter's own.
-        let _ = device.keep_energy().await;
+        let _ = device.keep_energy();
     }
     Timer::after(LAST_WORDS).await;
     semihosting::exit(RESTART)
@@ -372,8 +375,7 @@ async fn meter(meter: &'static mut TheMeter, mut uart: Uart) {
     meter.run(&mut uart).await;
 }
 
-type ThePublisher =
-    Publisher<'static, 'static, 'static, Network, FileFlash, Monitors, TheRemote>;
+type ThePublisher = Publisher<'static, 'static, 'static, Network, FileFlash, Monitors, TheRemote>;
 
 #[embassy_executor::task]
 async fn publish(

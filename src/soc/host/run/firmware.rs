@@ -187,7 +187,7 @@ impl Firmware<'_, '_> {
             match select(self.tasks(&device, &remote, port), serving).await {
                 Either::First(Some(result)) => {
                     // What cannot be kept is counted; the sum is the meter's own.
-                    let _ = device.keep_energy().await;
+                    let _ = device.keep_energy();
                     return result;
                 }
                 Either::First(None) => self.view.restarted(),

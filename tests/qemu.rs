@@ -429,7 +429,7 @@ fn a_telegrams_first_segment_is_soon_with_the_network_card() {
 
 /// What the image says to a word that it cannot use, and the emulator's status.
 fn refusal(word: &str) -> Option<(String, Option<i32>)> {
-    let mut board = Board::begin(&["-nic", "none"], &["interval=0", word])?;
+    let mut board = Board::begin(&["-nic", "none"], &["interval=0", "network=false", word])?;
     let status = board.console().wait_for_end();
     Some((board.running().lines().join("\n"), status.code()))
 }

@@ -43,7 +43,7 @@ pub struct Board {
 impl Board {
     /// Starts the image with these words, without a network, and waits until it is ready.
     pub fn without_broker() -> Option<Self> {
-        let mut board = Self::begin(&["-nic", "none"], &[])?;
+        let mut board = Self::begin(&["-nic", "none"], &["network=false"])?;
         board.connect();
         Some(board)
     }

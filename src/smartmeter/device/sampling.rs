@@ -245,9 +245,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 }
             });
             // In microseconds: a short sampling at a high rate has few milliseconds to go by.
-            let rate = u128::from(ended.made) * 1_000_000_000_000;
-            let rate = rate.checked_div(ended.duration.as_micros().into());
-            let rate = rate.unwrap_or(0).try_into().unwrap_or(i64::MAX);
+            let rate = average(ended.made, ended.duration.as_micros());
             let rate = Short {
                 value: rate,
                 decimals: RATE_DECIMALS,
@@ -379,6 +377,18 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
         })
     }
+}
+
+/// Hz in millionths, of so many samples in so many microseconds. In two parts, of which each fits.
+fn average(samples: u64, micros: u64) -> i64 {
+    const MILLION: u64 = 1_000_000;
+    let scaled = samples.saturating_mul(MILLION);
+    let (Some(whole), Some(rest)) = (scaled.checked_div(micros), scaled.checked_rem(micros)) else {
+        return 0;
+    };
+    let part = rest.saturating_mul(MILLION) / micros;
+    let rate = whole.saturating_mul(MILLION).saturating_add(part);
+    rate.try_into().unwrap_or(i64::MAX)
 }
 
 impl State {

@@ -62,6 +62,16 @@ fn clock() -> Option<u64> {
     Some(time::utc_now_milliseconds())
 }
 
+/// The console, if there is to be one.
+pub fn console(options: &Options, view: &View) -> Result<Option<Console>, Error> {
+    let Some(place) = options.console.clone().map(console::Place::from) else {
+        return Ok(None);
+    };
+    let console = Console::open(&place);
+    view.line(format_args!("console  {place}"));
+    Ok(Some(console.map_err(|error| Error::Console(place, error))?))
+}
+
 /// Where clients of the command protocol come from.
 pub struct Clients {
     /// `None` with `--once`, which ends before anybody could ask.
@@ -93,11 +103,7 @@ impl Clients {
             clients.address = own_address(address.ip());
             clients.listener = Some(listener);
         }
-        if let Some(place) = options.console.clone().map(console::Place::from) {
-            let console = Console::open(&place);
-            view.line(format_args!("console  {place}"));
-            clients.console = Some(console.map_err(|error| Error::Console(place, error))?);
-        }
+        clients.console = console(options, view)?;
         Ok(clients)
     }
 

@@ -30,8 +30,8 @@ const fn full(sessions: usize) -> &'static [u8] {
     }
 }
 
-/// How long it may take, so that nobody waits for the next client to be let in.
-const GLANCE: Duration = Duration::from_millis(500);
+/// How long it may take, so that nobody waits long for the next client to be let in.
+const GLANCE: Duration = Duration::from_millis(1500);
 
 /// Pause after a client could not be let in.
 const RETRY: Duration = Duration::from_millis(200);

@@ -102,7 +102,7 @@ async fn converse<F: NorFlash>(
     let mut alive = Instant::now() + LIVENESS;
     let mut buffer = [0; CHUNK];
     if client.is_greeted() {
-        device.greet(client, &mut outlet.for_level(client.level));
+        device.greet(client, &mut outlet.first(client.level));
         if let Err(end) = outlet.finish(device, client).await {
             return end;
         }
@@ -121,7 +121,7 @@ async fn converse<F: NorFlash>(
                     if let Err(end) = outlet.make_room().await {
                         return end;
                     }
-                    let reply = &mut outlet.for_level(client.level);
+                    let reply = &mut outlet.first(client.level);
                     match line {
                         Line::Text(line) => device.answer(line, client, reply).await,
                         Line::TooLong => device.answer_too_long(reply),
@@ -163,11 +163,19 @@ struct Outlet<'r, 'l, W> {
 }
 
 impl<'r, 'l, W: Write> Outlet<'r, 'l, W> {
-    /// For answers to a client that wants to be told so much.
-    fn for_level(&mut self, level: Level) -> Handing<'_, 'r, 'l, W> {
+    /// For answers to a client that wants to be told so much first.
+    fn first(&mut self, level: Level) -> Handing<'_, 'r, 'l, W> {
         Handing {
             outlet: self,
-            level,
+            level: Some(level),
+        }
+    }
+
+    /// For the rest of an answer, in which nothing else has a place.
+    fn next(&mut self) -> Handing<'_, 'r, 'l, W> {
+        Handing {
+            outlet: self,
+            level: None,
         }
     }
 
@@ -209,8 +217,7 @@ impl<'r, 'l, W: Write> Outlet<'r, 'l, W> {
             self.make_room().await?;
         }
         loop {
-            let level = client.level;
-            if !device.more(client, &mut self.for_level(level)) {
+            if !device.more(client, &mut self.next()) {
                 return Ok(());
             }
             self.make_room().await?;
@@ -221,7 +228,7 @@ impl<'r, 'l, W: Write> Outlet<'r, 'l, W> {
 /// Hands an answer to a client, and before it what the command has had to say of itself, as far as there is room.
 struct Handing<'o, 'r, 'l, W> {
     outlet: &'o mut Outlet<'r, 'l, W>,
-    level: Level,
+    level: Option<Level>,
 }
 
 impl<W: Write> Reply for Handing<'_, '_, '_, W> {
@@ -230,9 +237,10 @@ impl<W: Write> Reply for Handing<'_, '_, '_, W> {
         write(&mut answer);
         let mut room = answer::MAX - answer.bytes().len();
         while room >= WHOLE
+            && let Some(level) = self.level
             && let Some(entry) = self.outlet.listener.try_next_message_pure()
         {
-            if entry.level >= self.level {
+            if entry.level >= level {
                 let line = entry.line();
                 room -= line.len();
                 self.outlet.put(line.as_bytes());

@@ -15,6 +15,9 @@ use crate::{
 /// Registers watched, the first of a telegram: two directions with up to eight tariffs each.
 const REGISTERS: usize = 16;
 
+/// The most decimals that a register may have, and of which more would not fit.
+const DECIMALS: u32 = 18;
+
 /// After so many falls in a row it was the earlier value that was wrong.
 const PATIENCE: u8 = 3;
 
@@ -77,11 +80,14 @@ fn is_less(number: Number, last: Number) -> bool {
     if number.decimals == last.decimals {
         return number.mantissa < last.mantissa;
     }
-    let scaled = |number: Number| {
-        let shift = 18u32.saturating_sub(u32::from(number.decimals));
-        i128::from(number.mantissa) * 10i128.pow(shift)
+    // Whole and part by themselves: the lx106 has no numbers of 128 bits that can be trusted.
+    let parts = |number: Number| {
+        let decimals = u32::from(number.decimals).min(DECIMALS);
+        let one = 10i64.pow(decimals);
+        let part = number.mantissa % one * 10i64.pow(DECIMALS - decimals);
+        (number.mantissa / one, part)
     };
-    scaled(number) < scaled(last)
+    parts(number) < parts(last)
 }
 
 /// The meter's identity: its header and serial numbers.
@@ -143,6 +149,22 @@ mod tests {
         assert!(!totals.admit(&reading("41", "000001.001", "000002.000")));
         assert!(totals.admit(&reading("41", "000001.002", "000002.000")));
         assert!(!totals.admit(&reading("41", "000001.001", "000002.000")));
+    }
+
+    #[test]
+    fn decimals_are_compared_by_value() {
+        let number = |mantissa, decimals| Number { mantissa, decimals };
+        for (one, other, less) in [
+            (number(1_000, 3), number(1, 0), false),
+            (number(999, 3), number(1, 0), true),
+            (number(1, 0), number(1_001, 3), true),
+            (number(i64::MAX, 18), number(10, 0), true),
+            (number(i64::MAX, 0), number(1, 18), false),
+            (number(-1, 0), number(-999, 3), true),
+            (number(-1_001, 3), number(-1, 0), true),
+        ] {
+            assert_eq!(is_less(one, other), less, "{one:?} {other:?}");
+        }
     }
 
     #[test]

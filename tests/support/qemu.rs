@@ -82,7 +82,8 @@ impl Board {
         })
     }
 
-    fn connect(&mut self) {
+    /// Waits until the image is ready, and opens the line to its UART.
+    pub fn connect(&mut self) {
         self.running.wait_for("it is ready", |lines| {
             lines
                 .iter()

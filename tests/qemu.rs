@@ -17,7 +17,7 @@ use support::firmware::{self, text};
 use support::peers::{
     Message, Mosquitto, MosquittoConfig, Subscriber, did_not_run, find, free_port,
 };
-use support::qemu::{Board, fixture, qemu, telegrams};
+use support::qemu::{Board, fixture, ledger, qemu, telegrams};
 use tempfile::TempDir;
 
 const STATUS: &str = "pwutseltronics/status";
@@ -269,7 +269,14 @@ fn measurements_with(state: &Path) -> Option<Vec<String>> {
     wait_for(&mut subscriber, "pwutseltronics/energy/gas/reading", 1);
     board.wait_for_stats("it published", |stats| stats.get("published") == 1);
     // What the broker has acknowledged is kept at once: long before the next line of counters.
-    assert_eq!(board.next_stats().get("storage_errors"), 0);
+    let stats = board.next_stats();
+    assert_eq!(stats.get("storage_errors"), 0);
+    for deepest in ["stack_start", "stack"] {
+        assert!(
+            stats.get(deepest) <= ledger("stack"),
+            "{deepest}: {stats:?}"
+        );
+    }
     let lines = on(&subscriber, INFLUX);
     let measurement = |line: &String| line.split(',').next().unwrap_or_default().to_owned();
     Some(lines.iter().map(measurement).collect())
@@ -332,6 +339,7 @@ fn ten_minutes_of_telegrams_at_full_speed_leave_nothing_behind() {
     // An interrupt may come at the deepest place, or not.
     let (first, last) = (stack[0], stack[stack.len() - 1]);
     assert!(last < 4_096 && last - first < 512, "{stack:?}");
+    assert!(stats.get("stack_start") <= ledger("stack"), "{stats:?}");
 }
 
 /// A segment with data that the board has sent.
@@ -450,6 +458,19 @@ fn a_word_that_cannot_be_used_is_answered_with_what_could() {
         ("stats=3601", "stats=3601: give seconds, 0 to 3600"),
         ("end=now", "end=now: give stdin or never"),
         (
+            "broker=0",
+            "broker=0: give a TCP port of this machine, 1 to 65535",
+        ),
+        ("network=no", "network=no: give true or false"),
+        (
+            "log=/dev/null",
+            "log=/dev/null: the file has 0 bytes where 40960 are expected; move it away to start anew",
+        ),
+        (
+            "console=/nowhere/tty",
+            "console=/nowhere/tty: it cannot be opened (errno 2); name what is there",
+        ),
+        (
             "state=/nowhere/state",
             "state=/nowhere/state: the file cannot be opened or made (errno 2); name another one",
         ),
@@ -463,7 +484,8 @@ fn a_word_that_cannot_be_used_is_answered_with_what_could() {
     }
     let (answer, status) = refusal("intervall=9").expect("QEMU");
     let keys = KEYS.map(|key| key.name).join(", ");
-    let all = format!("{keys}, state, name, recording, stats, end");
+    let run = "state, log, console, broker, network, name, recording, stats, end";
+    let all = format!("{keys}, {run}");
     let expected = format!("intervall=9: there is no such setting; there are {all}");
     assert_eq!(answer, expected);
     assert_eq!(status, Some(4));

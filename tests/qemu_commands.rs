@@ -28,7 +28,7 @@ use serde_json::Value as Json;
 use support::child::{PATIENCE, Running};
 use support::firmware::{self, text};
 use support::peers::{Mosquitto, MosquittoConfig, free_port};
-use support::qemu::{Board, fixture, qemu};
+use support::qemu::{Board, fixture, ledger, qemu};
 
 /// Clients at a time, as the board's file says.
 const SESSIONS: usize = 1;
@@ -243,6 +243,17 @@ fn every_request_is_answered_as_on_this_machine() {
         }
     });
     assert!(count > 90, "{count}");
+    // A change of settings goes deepest.
+    let set = caller.ask(r#"{"cmd":"mqttServer","payload":{"server":"192.0.2.1"}}"#);
+    assert!(set.contains(r#""error":false"#), "{set}");
+    assert_eq!(
+        board.console().wait_for_end().code(),
+        Some(6),
+        "it is to be started again"
+    );
+    let stats = board.wait_for_stats("counters", |_| true);
+    assert!(stats.get("stack") <= ledger("stack"), "{stats:?}");
+    assert!(stats.get("stack_start") <= ledger("stack"), "{stats:?}");
 }
 
 #[test]

@@ -153,7 +153,11 @@ mod tests {
 
     #[test]
     fn decimals_are_compared_by_value() {
-        let number = |mantissa, decimals| Number { mantissa, decimals };
+        let number = |mantissa, decimals| Number {
+            mantissa,
+            decimals,
+            width: 0,
+        };
         for (one, other, less) in [
             (number(1_000, 3), number(1, 0), false),
             (number(999, 3), number(1, 0), true),

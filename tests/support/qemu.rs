@@ -190,6 +190,17 @@ impl Stats {
     }
 }
 
+/// Bytes of a line of the board's ledger.
+pub fn ledger(line: &str) -> u32 {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards/qemu.toml");
+    let text = fs::read_to_string(path).expect("the board's file");
+    let board: toml::Table = text.parse().expect("TOML");
+    let bytes = board["ram"]["lines"][line]["bytes"].as_integer();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .expect("a number")
+}
+
 /// A fixture's bytes.
 pub fn fixture(path: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -277,7 +277,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         spawner.spawn(discard(mailbox, stats, report)?);
     }
     spawner.spawn(keep_device(device, remote, terminal, console_room)?);
-    spawner.spawn(start_over(device)?);
+    spawner.spawn(start_over(device, stats, report)?);
     if seconds > 0 {
         let pause = Duration::from_secs(seconds.into());
         spawner.spawn(count(stats, report, pause)?);
@@ -356,12 +356,17 @@ async fn keep_device(
 
 /// Ends the emulator when all is to start over; whoever started it does so again.
 #[embassy_executor::task]
-async fn start_over(device: &'static TheDevice) {
+async fn start_over(
+    device: &'static TheDevice,
+    stats: &'static Stats,
+    report: &'static Report<Console>,
+) {
     if device.changed().await == Change::Settings {
         // What cannot be kept is counted; the sum is the meter's own.
         let _ = device.keep_energy();
     }
     Timer::after(LAST_WORDS).await;
+    count_once(stats, report);
     semihosting::exit(RESTART)
 }
 

@@ -255,7 +255,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
 
     fn try_recall(&self) -> Result<(), Refusal> {
         at_once(async {
-            let store = &mut *self.store.lock().await;
+            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
             let mut buffer = [0; 1];
             let resetting = store.get(Key::Reset, &mut buffer).await;
             if resetting.map_err(|_| Refusal::Storage)?.is_some() {
@@ -374,7 +374,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
 
     fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
         at_once(async {
-            let store = &mut *self.store.lock().await;
+            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
             self.put_in(store, key, value)
         })
     }
@@ -417,7 +417,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     fn reset(&self) -> Result<(), Refusal> {
         at_once(async {
             self.put(Key::Reset, &[1])?;
-            let store = &mut *self.store.lock().await;
+            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
             if drop_all(store).is_err() {
                 self.stats.storage_errors.count();
             }
@@ -429,7 +429,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
 }
 
 /// Does what has to do with flash. On every board its driver blocks, since a chip runs nothing from a flash that it
-/// erases; so nobody has to keep the state of such work, 0.4 to 0.8 kB for each place that waits for it.
+/// erases, and nobody holds a lock of it while it waits for something else; so nobody has to keep the state of such work, 0.4 to 0.8 kB for each place that waits for it.
 fn at_once<T>(work: impl Future<Output = T>) -> T {
     block_on(work)
 }

@@ -1,6 +1,6 @@
 //! Settings and counts across power cuts.
 
-use embassy_futures::join::join3;
+use embassy_futures::join::join;
 use embassy_sync::mutex::Mutex;
 use embassy_time::Timer;
 use metertrekker::{
@@ -143,24 +143,23 @@ fn two_clients_at_once_change_what_each_of_them_wants() {
         let stats = Stats::new();
         let device = Device::open("x", || Some(0), &store, &stats).await;
         let client = Client::new(Peer::Console, Level::Info);
-        // Both wait for the flash.
-        let busy = store.lock().await;
-        let set = async |line: &str| {
+        let set = async |line: &str, error: &str| {
             let mut answer = <Whole>::new();
             device
                 .answer_whole(line.as_bytes(), &mut client.clone(), &mut answer)
                 .await;
-            assert!(answer.bytes().starts_with(br#"Info:{"error":false"#));
+            assert!(answer.bytes().starts_with(error.as_bytes()));
         };
-        join3(
-            set(r#"{"cmd":"settings","payload":{"interval":60}}"#),
-            set(r#"{"cmd":"settings","payload":{"timeout":60}}"#),
-            async {
-                Timer::after_secs(1).await;
-                drop(busy);
-            },
-        )
-        .await;
+        let (interval, timeout) = (
+            r#"{"cmd":"settings","payload":{"interval":60}}"#,
+            r#"{"cmd":"settings","payload":{"timeout":60}}"#,
+        );
+        // Nobody waits for whoever would keep the flash to himself.
+        let busy = store.lock().await;
+        set(interval, r#"Info:{"error":true"#).await;
+        drop(busy);
+        let done = r#"Info:{"error":false"#;
+        join(set(interval, done), set(timeout, done)).await;
         let settings = device.settings();
         assert_eq!((settings.interval, settings.timeout), (60, 60));
     });

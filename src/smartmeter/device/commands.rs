@@ -312,7 +312,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
         at_once(async {
             // Held to the end, so that two clients at once change both what they want.
-            let store = &mut *self.store.lock().await;
+            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
             let changed = self.changed_by(request, names)?;
             for key in changed.each() {
                 let value = self.changed_to(request, names, key.name)?;

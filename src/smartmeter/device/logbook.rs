@@ -81,7 +81,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     fn keep(&self, journal: &journal::Shared<'_, F>, row: &str) {
         at_once(async {
-            let journal = &mut *journal.lock().await;
+            let Ok(mut journal) = journal.try_lock() else {
+                self.log_lost.count();
+                return;
+            };
             if journal.append(row).await.is_err() {
                 self.log_lost.count();
                 self.stats.storage_errors.count();
@@ -92,7 +95,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     pub(super) fn clear_log(&self) -> Result<(), Refusal> {
         at_once(async {
-            let journal = &mut *self.journal.ok_or(NO_LOG)?.lock().await;
+            let journal = &mut *self
+                .journal
+                .ok_or(NO_LOG)?
+                .try_lock()
+                .map_err(|_| Refusal::Storage)?;
             let cleared = journal.clear().await;
             self.log_erases.set(journal.erases());
             if cleared.is_err() {
@@ -110,7 +117,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
         reply: &mut dyn Reply,
     ) -> Result<(), Refusal> {
         at_once(async {
-            let cursor = self.journal.ok_or(NO_LOG)?.lock().await.cursor();
+            let cursor = self
+                .journal
+                .ok_or(NO_LOG)?
+                .try_lock()
+                .map_err(|_| Refusal::Storage)?
+                .cursor();
             client.rest = Some(Rest::Log(cursor));
             reply.pass(|answer| answer.part(BEGIN));
             Ok(())
@@ -121,7 +133,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     pub(super) fn next_row(&self, mut cursor: Cursor, reply: &mut dyn Reply) -> Option<Cursor> {
         at_once(async {
             // Not held while the client takes what is written here.
-            let journal = &mut *self.journal?.lock().await;
+            let journal = &mut *self.journal?.try_lock().ok()?;
             let row = journal.next(&mut cursor).await;
             if let Ok(Some(row)) = row {
                 reply.pass(|answer| {

@@ -8,7 +8,7 @@ mod metrics;
 #[path = "build/problem.rs"]
 mod problem;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() {
@@ -34,12 +34,15 @@ fn run() -> Result<(), Vec<String>> {
     fs::write(&path, code).map_err(|error| vec![format!("{}: {error}", path.display())])
 }
 
-/// The linker's view of the board that `METERTREKKER_BOARD` names, and its SoC as a `cfg`. A program for a PC needs neither.
+/// What a board can do; of the one that `METERTREKKER_BOARD` names also the linker's view, and its SoC as a `cfg`, which a program for
+/// a PC needs not.
 fn lay_out() -> Result<(), String> {
     println!("cargo::rerun-if-changed=boards");
     println!("cargo::rustc-check-cfg=cfg(soc, values(\"qemu\"))");
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
-        return Ok(());
+        let board = board("host")?;
+        return write(&out, "limits.rs", &board.limits());
     }
     if env::var_os("CARGO_FEATURE_LIBRARY").is_some() {
         return Ok(());
@@ -50,16 +53,27 @@ fn lay_out() -> Result<(), String> {
     println!("cargo::rerun-if-env-changed={variable}");
     let name = env::var(variable)
         .map_err(|_| format!("{variable} names no board: build with `cargo xtask firmware`"))?;
-    let file = format!("boards/{name}.toml");
-    let text = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
-    let board = board::read(&file, &text)?;
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-    fs::write(out.join("board.x"), board.linker_script())
-        .map_err(|error| format!("board.x: {error}"))?;
-    fs::write(out.join("ram.rs"), board.ram_constants())
-        .map_err(|error| format!("ram.rs: {error}"))?;
+    let board = board(&name)?;
+    if board.is_program() {
+        return Err(format!(
+            "{variable}={name}: that is a program, not an image"
+        ));
+    }
+    write(&out, "board.x", &board.linker_script())?;
+    write(&out, "ram.rs", &board.ram_constants())?;
+    write(&out, "limits.rs", &board.limits())?;
     println!("cargo::rustc-cfg=soc=\"{}\"", board.soc);
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
     Ok(())
+}
+
+fn board(name: &str) -> Result<board::Board, String> {
+    let file = format!("boards/{name}.toml");
+    let text = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+    board::read(&file, &text)
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), String> {
+    fs::write(folder.join(name), text).map_err(|error| format!("{name}: {error}"))
 }

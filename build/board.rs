@@ -13,19 +13,21 @@ pub struct Board {
     /// The folder below `src/soc` with its code.
     #[allow(dead_code)] // Not every build script asks.
     pub soc: String,
-    commands: Commands,
-    memory: Memory,
-    ram: Ram,
+    /// For boards that have the command protocol.
+    commands: Option<Commands>,
+    /// What a program for a PC need not know.
+    memory: Option<Memory>,
+    ram: Option<Ram>,
 }
 
 /// What the command protocol may take.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Commands {
-    /// Clients over TCP at a time: one to three.
-    sessions: u32,
+    /// Clients over TCP at a time: one to three, for boards whose memory is one.
+    sessions: Option<Spanned<u32>>,
     /// The most samples a second.
-    max_rate: u32,
+    max_rate: Spanned<u32>,
 }
 
 /// What the image takes of the chip's data memory, line by line.
@@ -107,7 +109,7 @@ pub fn read(file: &str, text: &str) -> Result<Board, String> {
         let start = error.span().map_or(0, |span| span.start);
         format!("{}: {}", at(start), error.message())
     })?;
-    match board.ram.problem() {
+    match board.problem() {
         Some((start, problem)) => Err(format!("{}: {problem}", at(start))),
         None => Ok(board),
     }
@@ -115,6 +117,42 @@ pub fn read(file: &str, text: &str) -> Result<Board, String> {
 
 /// What `owed` may be above the truth: changes of a few bytes should not touch the file.
 const SLACK: u64 = 512;
+
+impl Board {
+    /// What contradicts itself or is not there, and where.
+    fn problem(&self) -> Option<(usize, String)> {
+        if let Some(problem) = self.commands.as_ref().and_then(Commands::problem) {
+            return Some(problem);
+        }
+        match (&self.memory, &self.ram) {
+            _ if self.is_program() => None,
+            (None, _) => Some((0, "missing table `memory`".into())),
+            (_, None) => Some((0, "missing table `ram`".into())),
+            (_, Some(ram)) => ram.problem(),
+        }
+    }
+
+    /// Whether it is a program for a PC and no image.
+    pub fn is_program(&self) -> bool {
+        self.soc == "host"
+    }
+}
+
+impl Commands {
+    fn problem(&self) -> Option<(usize, String)> {
+        let rate = &self.max_rate;
+        if !(1..=32_000).contains(rate.get_ref()) {
+            let problem = format!("max_rate is {}, not 1 to 32000 Hz", rate.get_ref());
+            return Some((rate.span().start, problem));
+        }
+        let sessions = self.sessions.as_ref()?;
+        if !(1..=3).contains(sessions.get_ref()) {
+            let problem = format!("sessions is {}, not 1 to 3", sessions.get_ref());
+            return Some((sessions.span().start, problem));
+        }
+        None
+    }
+}
 
 impl Ram {
     /// What contradicts itself, and where.
@@ -162,12 +200,18 @@ impl Ram {
 impl Board {
     /// `board.x`, which `link.x` of xtensa-lx-rt includes.
     pub fn linker_script(&self) -> String {
-        let Memory {
-            vectors,
-            iram,
-            dram,
-            irom,
-        } = &self.memory;
+        let (
+            Some(Memory {
+                vectors,
+                iram,
+                dram,
+                irom,
+            }),
+            Some(ram),
+        ) = (&self.memory, &self.ram)
+        else {
+            return String::new();
+        };
         let mut script = String::from("MEMORY\n{\n");
         for (name, region) in [
             ("vectors", vectors),
@@ -181,7 +225,24 @@ impl Board {
             ));
         }
         script += "}\n";
-        script + &self.ram.assertions(&self.soc)
+        script + &ram.assertions(&self.soc)
+    }
+
+    /// What the board can do, as constants.
+    #[allow(dead_code)] // Not every build script asks.
+    pub fn limits(&self) -> String {
+        let mut code =
+            String::from("// Generated from the board's file by build.rs. Do not edit.\n");
+        let Some(Commands { sessions, max_rate }) = &self.commands else {
+            return code;
+        };
+        if let Some(sessions) = sessions {
+            code += "/// Clients of the command protocol over TCP at a time, at most.\n";
+            code += &format!("pub const CLIENTS: usize = {};\n", sessions.get_ref());
+        }
+        code += "/// Samples of the command protocol a second, at most.\n";
+        code += &format!("pub const MAX_RATE: u32 = {};\n", max_rate.get_ref());
+        code
     }
 
     /// The ledger's lines as constants.
@@ -189,12 +250,10 @@ impl Board {
     pub fn ram_constants(&self) -> String {
         let mut code =
             String::from("// Generated from the board's [ram] by build.rs. Do not edit.\n");
-        for (_, constant, line) in self.ram.lines.all() {
+        for (_, constant, line) in self.ram.iter().flat_map(|ram| ram.lines.all()) {
             code += &format!("pub const {constant}: usize = {};\n", line.bytes.get_ref());
         }
-        let Commands { sessions, max_rate } = self.commands;
-        code += &format!("pub const CLIENTS: usize = {sessions};\n");
-        code + &format!("pub const MAX_RATE: u32 = {max_rate};\n")
+        code
     }
 }
 

@@ -12,6 +12,7 @@
 extern crate std;
 
 pub mod app;
+pub mod mdns;
 pub mod metric;
 pub mod ntp;
 pub mod p1;
@@ -22,3 +23,4 @@ pub mod settings;
 pub mod smartmeter;
 pub mod soc;
 pub mod storage;
+pub mod wifi;

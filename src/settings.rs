@@ -2,10 +2,26 @@
 
 use ufmt::uwrite;
 
-use crate::{ntp, p1::port::LineSettings, receiver::CrcPolicy, smartmeter::zone::Zone};
+use crate::{
+    ntp,
+    p1::{cipher::Secret, port::LineSettings},
+    receiver::CrcPolicy,
+    smartmeter::zone::Zone,
+};
 
 /// A text setting of at most `N` bytes.
 pub type Text<const N: usize> = heapless::String<N>;
+
+/// A device's name.
+pub type Name = Text<31>;
+
+/// What a device may be called by command, so that it can be a host's name too (RFC 1123 §2.1).
+pub fn is_name(text: &str) -> bool {
+    let letters = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    letters && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
+}
 
 /// Which line settings the P1 port is read with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,6 +71,10 @@ pub struct Settings {
     pub crc: CrcPolicy,
     /// Line settings of the P1 port.
     pub line: LineMode,
+    /// The meter's key, for an encrypted P1 port.
+    pub decryption_key: Option<Secret>,
+    /// Its authentication key, when that is not Luxembourg's.
+    pub authentication_key: Option<Secret>,
     /// Host name or address of the MQTT broker; `-` for none.
     pub mqtt_server: Text<64>,
     /// TCP port of the MQTT broker.
@@ -75,6 +95,8 @@ pub struct Settings {
     pub time_port: u16,
     /// The rule of local time.
     pub time_zone: Zone,
+    /// How strongly the radio sends at most, in dBm.
+    pub transmit_power: u8,
 }
 
 impl Default for Settings {
@@ -91,6 +113,8 @@ impl Default for Settings {
             phases: 3,
             crc: CrcPolicy::Auto,
             line: LineMode::Auto,
+            decryption_key: None,
+            authentication_key: None,
             mqtt_server: text("-"),
             mqtt_port: minimq::MQTT_INSECURE_DEFAULT_PORT,
             mqtt_user: Text::new(),
@@ -101,6 +125,8 @@ impl Default for Settings {
             time_server: text("time.google.com"),
             time_port: ntp::PORT,
             time_zone: Zone::default(),
+            // A P1 port gives little current, and each dB that is not needed is saved there.
+            transmit_power: 17,
         }
     }
 }
@@ -146,11 +172,12 @@ pub enum Form {
 const TOPIC: &str = "a topic part that starts with /, without + and #, up to 64 bytes";
 const MEASUREMENT: &str = "1 to 32 bytes of printable characters, the first no #";
 const UP_TO_64: &str = "up to 64 bytes of printable characters";
+const KEY: &str = "32 hex digits, or nothing";
 const SERVER: &str = "a host name or address, 1 to 64 bytes, or - for none";
 const BOOLEAN: &str = "true or false";
 
 /// All settings.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 24] = [
     key(
         1,
         "root",
@@ -177,6 +204,8 @@ pub const KEYS: [Key; 21] = [
         Form::Text,
         "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)",
     ),
+    key(23, "decryption_key", Form::Secret, KEY),
+    key(24, "authentication_key", Form::Secret, KEY),
     key(12, "mqtt_server", Form::Text, SERVER),
     key(13, "mqtt_port", Form::Number, "a TCP port, 1 to 65535"),
     key(14, "mqtt_user", Form::Text, UP_TO_64),
@@ -191,6 +220,12 @@ pub const KEYS: [Key; 21] = [
         "time_zone",
         Form::Text,
         "a POSIX TZ rule of up to 48 bytes, such as CET-1CEST,M3.5.0,M10.5.0/3 or UTC0",
+    ),
+    key(
+        22,
+        "transmit_power",
+        Form::Number,
+        "dBm that the radio sends with at most, 0 to 20",
     ),
 ];
 
@@ -252,6 +287,8 @@ impl Settings {
                     _ => return None,
                 }
             }
+            "decryption_key" => self.decryption_key = secret(value)?,
+            "authentication_key" => self.authentication_key = secret(value)?,
             "mqtt_server" => self.mqtt_server = server(value)?,
             "stream_server" => self.stream_server = server(value)?,
             "mqtt_port" => self.mqtt_port = port(value)?,
@@ -262,6 +299,10 @@ impl Settings {
             "time_server" => self.time_server = server(value)?,
             "time_port" => self.time_port = port(value)?,
             "time_zone" => self.time_zone = Zone::parse(value)?,
+            "transmit_power" => {
+                let power = value.parse().ok()?;
+                self.transmit_power = (0..=20).contains(&power).then_some(power)?;
+            }
             _ => return None,
         }
         Some(())
@@ -296,6 +337,8 @@ impl Settings {
                 LineMode::Dsmr4 => "dsmr4",
                 LineMode::Dsmr2 => "dsmr2",
             }),
+            "decryption_key" => digits(self.decryption_key),
+            "authentication_key" => digits(self.authentication_key),
             "mqtt_server" => self.mqtt_server.clone(),
             "mqtt_port" => number(self.mqtt_port),
             "mqtt_user" => self.mqtt_user.clone(),
@@ -306,9 +349,22 @@ impl Settings {
             "time_server" => self.time_server.clone(),
             "time_port" => number(self.time_port),
             "time_zone" => known(self.time_zone.as_str()),
+            "transmit_power" => number(self.transmit_power.into()),
             _ => Text::new(),
         }
     }
+}
+
+/// Nothing is no key.
+fn secret(value: &str) -> Option<Option<Secret>> {
+    match value {
+        "" => Some(None),
+        value => Secret::parse(value).map(Some),
+    }
+}
+
+fn digits(key: Option<Secret>) -> Text<64> {
+    key.iter().flat_map(Secret::digits).collect()
 }
 
 fn server(value: &str) -> Option<Text<64>> {
@@ -376,6 +432,8 @@ mod tests {
             ("phases", "1"),
             ("crc", "required"),
             ("line", "dsmr2"),
+            ("decryption_key", "d491470f47126332b07d1923b3504188"),
+            ("authentication_key", "00112233445566778899aabbccddeeff"),
             ("mqtt_server", "broker.local"),
             ("mqtt_port", "8883"),
             ("mqtt_user", "me"),
@@ -386,6 +444,7 @@ mod tests {
             ("time_server", "192.168.1.1"),
             ("time_port", "1123"),
             ("time_zone", "EET-2EEST,M3.5.0/3,M10.5.0/4"),
+            ("transmit_power", "0"),
         ] {
             let mut settings = Settings::default();
             assert_eq!(settings.set(name, value), Ok(()), "{name}");
@@ -429,6 +488,10 @@ mod tests {
             ("phases", "2"),
             ("crc", "none"),
             ("line", "9600"),
+            ("decryption_key", "d491470f47126332b07d1923b350418"),
+            ("decryption_key", "d491470f47126332b07d1923b3504188a"),
+            ("decryption_key", "d491470f47126332b07d1923b350418x"),
+            ("authentication_key", "0x112233445566778899aabbccddeeff"),
             ("mqtt_server", ""),
             ("mqtt_server", "my broker"),
             ("mqtt_port", "0"),
@@ -445,6 +508,9 @@ mod tests {
             ("time_port", "65536"),
             ("time_zone", "Europe/Amsterdam"),
             ("time_zone", ""),
+            ("transmit_power", "21"),
+            ("transmit_power", "-1"),
+            ("transmit_power", "17.5"),
         ] {
             let mut settings = Settings::default();
             let expected = KEYS.iter().find(|key| key.name == name).unwrap().expected;
@@ -455,6 +521,18 @@ mod tests {
                 "{name}={value}"
             );
             assert_eq!(settings, Settings::default(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_hosts_name() {
+        for name in ["x", "smartmeter-2", "0a", "A--b"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "", "-", "-a", "a-", "a b", "a.local", "a_b", "zähler", "a/b", "a+", "a\0",
+        ] {
+            assert!(!is_name(name), "{name}");
         }
     }
 

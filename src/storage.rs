@@ -56,6 +56,12 @@ pub enum Key {
     Energy,
     /// All that a user has set is to be forgotten, and may be so in part already.
     Reset,
+    /// The device's name.
+    Name,
+    /// The name of a Wi-Fi network, by its place; without it there is no network there.
+    Ssid(u8),
+    /// The password of a Wi-Fi network, by its place; none for an open one.
+    WifiPassword(u8),
 }
 
 impl Key {
@@ -73,6 +79,9 @@ impl Key {
             Self::DailyRestart => [b'd', 0, 0],
             Self::Energy => [b'e', 0, 0],
             Self::Reset => [b'r', 0, 0],
+            Self::Name => [b'n', 0, 0],
+            Self::Ssid(place) => [b'w', place, 0],
+            Self::WifiPassword(place) => [b'p', place, 0],
         }
     }
 
@@ -86,6 +95,9 @@ impl Key {
             [b'd', 0, 0] => Some(Self::DailyRestart),
             [b'e', 0, 0] => Some(Self::Energy),
             [b'r', 0, 0] => Some(Self::Reset),
+            [b'n', 0, 0] => Some(Self::Name),
+            [b'w', place, 0] => Some(Self::Ssid(place)),
+            [b'p', place, 0] => Some(Self::WifiPassword(place)),
             _ => None,
         }
     }

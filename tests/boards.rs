@@ -95,7 +95,49 @@ fn the_code_gets_every_line_of_the_ledger() {
         constants.contains("\npub const MQTT_TX: usize = 100;\n"),
         "{constants}"
     );
-    assert_eq!(constants.lines().count(), 20);
+    assert_eq!(constants.lines().count(), 18);
+}
+
+#[test]
+fn the_code_gets_what_the_board_can_do() {
+    let limits = |max_rate: &str| {
+        let text = format!("about = \"x\"\nsoc = \"host\"\n{max_rate}");
+        board::read("boards/x.toml", &text).unwrap().limits()
+    };
+    let code = limits("[commands]\nmax_rate = 50");
+    assert!(
+        code.ends_with("\npub const MAX_RATE: u32 = 50;\n"),
+        "{code}"
+    );
+    assert!(!code.contains("CLIENTS"), "{code}");
+    let code = limits("[commands]\nsessions = 2\nmax_rate = 50");
+    assert!(code.contains("\npub const CLIENTS: usize = 2;\n"), "{code}");
+    assert_eq!(limits("").lines().count(), 1);
+    for sessions in [0, 4] {
+        let text = format!(
+            "about = \"x\"\nsoc = \"host\"\n[commands]\nmax_rate = 50\nsessions = {sessions}"
+        );
+        let expected = format!("boards/x.toml:5: sessions is {sessions}, not 1 to 3");
+        assert_eq!(problem(&text), expected);
+    }
+    for rate in [0, 32_001] {
+        let text = format!("about = \"x\"\nsoc = \"host\"\ncommands = {{ max_rate = {rate} }}");
+        let expected = format!("boards/x.toml:3: max_rate is {rate}, not 1 to 32000 Hz");
+        assert_eq!(problem(&text), expected);
+    }
+}
+
+#[test]
+fn an_image_has_memories_and_a_program_none() {
+    let host = "about = \"x\"\nsoc = \"host\"";
+    let board = board::read("boards/x.toml", host).unwrap();
+    assert!(board.is_program());
+    let chip = host.replace("host", "qemu");
+    assert_eq!(problem(&chip), "boards/x.toml:1: missing table `memory`");
+    assert_eq!(
+        problem(&format!("{chip}\n{MEMORY}")),
+        "boards/x.toml:1: missing table `ram`"
+    );
 }
 
 #[test]

@@ -10,7 +10,10 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use metertrekker::p1::cipher::{Keys, Secret};
 use metertrekker::soc::host::decode::{Summary, decode};
+use metertrekker::soc::host::simulator::calendar::parse_utc;
+use metertrekker::soc::host::simulator::{Kind, Simulator};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use support::second_reader::{Decoded, Table, Telegram, telegrams_with_crc, telegrams_without_crc};
@@ -37,7 +40,7 @@ fn files(name: &str, ending: &str) -> BTreeMap<String, Vec<u8>> {
 
 fn decoded(bytes: &[u8]) -> (Summary, Vec<String>) {
     let mut output = vec![];
-    let summary = decode(bytes, &mut output).unwrap();
+    let summary = decode(bytes, &mut output, None).unwrap();
     let lines = String::from_utf8(output).unwrap();
     (summary, lines.lines().map(str::to_owned).collect())
 }
@@ -179,6 +182,87 @@ fn each_broken_telegram_is_refused_for_its_reason() {
         assert_eq!(refusals(&lines), [rows[name.as_str()]], "{name}");
         assert_eq!(summary.accepted, 0, "{name}");
     }
+}
+
+/// The key of all simulated meters.
+const KEY: &str = "73696d756c61746564206d6574657221";
+
+fn opened(bytes: &[u8], key: &str, authentication: Option<&str>) -> (Summary, Vec<String>) {
+    let keys = Keys::of(Secret::parse(key), authentication.and_then(Secret::parse));
+    let mut output = vec![];
+    let summary = decode(bytes, &mut output, keys).unwrap();
+    let lines = String::from_utf8(output).unwrap();
+    (summary, lines.lines().map(str::to_owned).collect())
+}
+
+/// What the simulated meter of a fixture sends when its port is not encrypted.
+fn unsealed(kind: Kind, seed: u64, count: u32) -> Vec<Vec<u8>> {
+    let start = parse_utc("2026-01-15T17:31:07Z").unwrap();
+    let mut meter = Simulator::new(kind, seed, start);
+    let period = meter.kind().period();
+    (0..i64::from(count))
+        .map(|n| meter.telegram_at(start + n * period))
+        .collect()
+}
+
+#[test]
+fn encrypted_frames_read_as_their_telegrams() {
+    let mut frames = files("encrypted", "bin");
+    let mut frame = |name: &str| frames.remove(name).unwrap();
+    let lu = frame("lu.bin");
+    let plain = decoded(&unsealed(Kind::Lu, 600, 1)[0]).1;
+    assert_eq!(opened(&lu, KEY, None).1, plain);
+    let given = "00112233445566778899aabbccddeeff";
+    assert_eq!(opened(&lu, KEY, Some(given)).1, plain);
+
+    let stale = opened(&frame("lu_stale.bin"), KEY, None).1;
+    let plain = decoded(&unsealed(Kind::Lu, 601, 1)[0]).1;
+    let proved_by = |line: &str, proof| line.replace("\"crc\":\"ok\"", proof);
+    assert_eq!(stale, [proved_by(&plain[0], "\"crc\":\"tag\"")]);
+
+    let at = frame("at.bin");
+    let plain = decoded(&unsealed(Kind::At, 602, 1)[0]).1;
+    assert_eq!(opened(&at, KEY, Some(&"a5".repeat(16))).1, plain);
+    assert_eq!(opened(&at, KEY, None).1, plain, "its CRC is as good");
+
+    let (summary, lines) = opened(&frame("lu_line.bin"), KEY, None);
+    let mut plain = unsealed(Kind::Lu, 603, 6);
+    plain.remove(2);
+    let alone: Vec<String> = plain.iter().flat_map(|bytes| decoded(bytes).1).collect();
+    assert_eq!(refusals(&lines), ["truncated"]);
+    assert_eq!(accepted(lines), alone);
+    assert!(summary.noise > 0);
+
+    let (_, lines) = opened(&frame("lu_for_another.bin"), KEY, None);
+    let mut plain = unsealed(Kind::Lu, 604, 3);
+    plain.remove(1);
+    let alone: Vec<String> = plain.iter().flat_map(|bytes| decoded(bytes).1).collect();
+    assert_eq!(refusals(&lines), ["key"]);
+    assert_eq!(accepted(lines), alone);
+    assert!(frames.is_empty(), "{:?}", frames.keys());
+}
+
+#[test]
+fn encrypted_frames_say_what_is_missing() {
+    for (name, bytes) in files("encrypted", "bin") {
+        let (summary, lines) = decoded(&bytes);
+        assert_eq!(summary.accepted, 0, "{name}");
+        let refusals = refusals(&lines);
+        assert!(!refusals.is_empty(), "{name}");
+        assert!(
+            refusals.iter().all(|reason| reason == "encrypted"),
+            "{name}"
+        );
+        let (summary, lines) = opened(&bytes, &"00".repeat(16), None);
+        assert_eq!(summary.accepted, 0, "{name}");
+        let wrong = refusals_of(&lines, "key");
+        assert_eq!(wrong, refusals.len(), "{name}");
+    }
+}
+
+fn refusals_of(lines: &[String], reason: &str) -> usize {
+    let refusals = refusals(lines);
+    refusals.iter().filter(|found| *found == reason).count()
 }
 
 /// What a search finds in a stream, without any framing: DSMR 2.2 has no check to search for.

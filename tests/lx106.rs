@@ -8,6 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use metertrekker::p1::cipher::{Keys, Secret};
 use metertrekker::reading::{Reading, Skip};
 use metertrekker::receiver::{CrcPolicy, Proof, Receiver, Refusal};
 use support::child::Running;
@@ -180,15 +181,21 @@ fn a_fault_without_a_stack_is_reported() {
 
 /// What the same code says on this machine.
 fn verdicts_here(bytes: &[u8]) -> Vec<String> {
+    verdicts_with(None, bytes)
+}
+
+fn verdicts_with(keys: Option<Keys>, bytes: &[u8]) -> Vec<String> {
     fn line(verdict: Result<Proof, Refusal>, reading: &Reading) -> String {
         match verdict {
             Ok(Proof::Crc) => format!("accepted {} crc", reading.len()),
+            Ok(Proof::Tag) => format!("accepted {} tag", reading.len()),
             Ok(Proof::None) => format!("accepted {} none", reading.len()),
             Err(refusal) => format!("refused {} {}", refusal.name(), refusal.bytes()),
         }
     }
     let mut staged = Reading::new();
     let mut receiver = Receiver::new(CrcPolicy::Auto, &mut staged);
+    receiver.set_keys(keys);
     let mut skipped = |_: &[u8], _: Skip| {};
     let mut verdicts = Vec::new();
     let mut input = bytes;
@@ -203,7 +210,7 @@ fn verdicts_here(bytes: &[u8]) -> Vec<String> {
 
 #[test]
 fn telegrams_at_full_speed_are_judged_as_on_this_machine() {
-    let Some(mut board) = Board::without_broker() else {
+    let Some(mut board) = Board::without_broker(&[]) else {
         return;
     };
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -217,12 +224,36 @@ fn telegrams_at_full_speed_are_judged_as_on_this_machine() {
 }
 
 #[test]
+fn encrypted_frames_are_opened_as_on_this_machine() {
+    const KEY: &str = "73696d756c61746564206d6574657221";
+    let key = format!("decryption_key={KEY}");
+    let Some(mut board) = Board::without_broker(&[&key]) else {
+        return;
+    };
+    let names = ["at", "lu", "lu_for_another", "lu_line", "lu_stale"];
+    let bytes: Vec<u8> = names
+        .iter()
+        .flat_map(|name| fixture(&format!("encrypted/{name}.bin")))
+        .collect();
+    let expected = verdicts_with(Keys::of(Secret::parse(KEY), None), &bytes);
+    let accepted = |proof: &str| expected.iter().filter(|line| line.ends_with(proof)).count();
+    assert_eq!(
+        (accepted(" crc"), accepted(" tag")),
+        (9, 1),
+        "{expected:#?}"
+    );
+    assert_eq!(expected.len(), 12, "{expected:#?}");
+    board.send(&bytes);
+    assert_eq!(board.verdicts(expected.len()), expected);
+}
+
+#[test]
 fn the_corpus_is_judged_as_on_this_machine() {
     let Some(folder) = env::var_os("P1_CORPUS") else {
         did_not_run("P1_CORPUS is not set: it names the folder with the corpus of real telegrams");
         return;
     };
-    let Some(mut board) = Board::without_broker() else {
+    let Some(mut board) = Board::without_broker(&[]) else {
         return;
     };
     let bytes = telegrams(Path::new(&folder));
@@ -234,7 +265,7 @@ fn the_corpus_is_judged_as_on_this_machine() {
 
 #[test]
 fn a_telegram_cut_off_is_given_up_after_a_second_of_silence() {
-    let Some(mut board) = Board::without_broker() else {
+    let Some(mut board) = Board::without_broker(&[]) else {
         return;
     };
     let whole = fixture("meters/esmr50.p1");
@@ -270,7 +301,7 @@ fn processor_time(board: &Board) -> Duration {
 
 #[test]
 fn the_core_sleeps_while_nothing_comes() {
-    let Some(board) = Board::without_broker() else {
+    let Some(board) = Board::without_broker(&[]) else {
         return;
     };
     let before = processor_time(&board);

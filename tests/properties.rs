@@ -215,7 +215,7 @@ proptest! {
             damage.on(&mut stream);
         }
         let mut output = vec![];
-        decode(&stream[..], &mut output).unwrap();
+        decode(&stream[..], &mut output, None).unwrap();
         for line in std::str::from_utf8(&output).unwrap().lines() {
             if line.starts_with("{\"error\"") {
                 continue;

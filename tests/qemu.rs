@@ -33,9 +33,12 @@ fn mosquitto() -> Option<Mosquitto> {
 
 /// What telegrams are published as: all but status and notification, which name device and moment.
 fn of_the_meter(messages: &[Message]) -> Vec<(String, String)> {
+    let own = |topic: &str| {
+        topic == STATUS || topic.contains("/debug/") || topic.starts_with("powermeter/")
+    };
     messages
         .iter()
-        .filter(|message| message.topic != STATUS && !message.topic.contains("/debug/"))
+        .filter(|message| !own(&message.topic))
         .map(|message| (message.topic.clone(), message.text()))
         .collect()
 }

@@ -359,13 +359,13 @@ fn reasons() -> String {
 
 /// Files of fixtures/ that this test answers for, as paths below it.
 fn found() -> BTreeSet<String> {
-    ["meters", "broken", "streams"]
+    ["meters", "broken", "streams", "encrypted"]
         .into_iter()
         .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap())
         .map(|entry| entry.unwrap().path())
         .filter(|path| {
             path.extension()
-                .is_some_and(|end| end == "p1" || end == "raw")
+                .is_some_and(|end| end == "p1" || end == "raw" || end == "bin")
         })
         .map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().into())
         .collect()
@@ -421,7 +421,10 @@ fn every_kind_and_every_fault_has_a_fixture() {
 fn telegrams_are_sound_and_broken_ones_broken_for_the_reason_they_give() {
     let folder = tempfile::tempdir().unwrap();
     for fixture in FIXTURES {
-        let stream = fixture.file.starts_with("streams/");
+        // Those of encrypted ports are for `tests/fixtures.rs`.
+        let stream = ["streams/", "encrypted/"]
+            .iter()
+            .any(|folder| fixture.file.starts_with(folder));
         assert_eq!(
             fixture.refused.is_some(),
             fixture.file.starts_with("broken/")

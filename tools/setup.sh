@@ -80,6 +80,9 @@ missing_packages() {
     have influxd || echo influxdb
     have influx || echo influxdb-client
     have valgrind || echo valgrind
+    have ffmpeg || echo ffmpeg
+    have udhcpc || echo udhcpc
+    /usr/bin/python3 -c 'import zeroconf' 2>/dev/null || echo python3-zeroconf
     if needs_chrony && ! ldconfig -p | grep --quiet 'libgnutls\.so\.30'; then
         echo libgnutls30
     fi

@@ -32,6 +32,12 @@ impl<'t> Problems<'t> {
     }
 
     pub fn add(&mut self, line: usize, message: String) {
+        // It may quote a value with any character; a problem is one line.
+        let shown = |character: char| match character.is_control() {
+            true => character.escape_default().to_string(),
+            false => character.to_string(),
+        };
+        let message = message.chars().map(shown).collect();
         self.list.push(Problem {
             file: self.file.to_string(),
             line,

@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn printed(bytes: &[u8]) -> Vec<String> {
     let mut output = vec![];
-    let summary = decode(bytes, &mut output).expect("memory can be read and written");
+    let summary = decode(bytes, &mut output, None).expect("memory can be read and written");
     let output = String::from_utf8(output).expect("UTF-8");
     let lines: Vec<String> = output.lines().map(str::to_owned).collect();
     for line in &lines {

@@ -1,17 +1,16 @@
 //! The command protocol offered to a server, which is then a client as any other.
 
-use core::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-};
+use core::{convert::Infallible, net::SocketAddr};
 
-use edge_nal::{AddrType, Dns, TcpConnect};
-use embassy_futures::select::select;
+use edge_nal::{Dns, TcpConnect};
+use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 
-use super::session::{Room, attend};
+use super::{
+    resolve::resolve,
+    session::{Room, attend},
+};
 use crate::smartmeter::device::Device;
 
 /// The port that the server listens on.
@@ -24,8 +23,30 @@ const RETRY: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_secs(10);
 
 /// Calls the server of the settings, as long as there is one, for ever. A connection that stands is not
-/// given up for another server: that is called when the first has gone.
+/// given up for another server: that is called when the first has gone. One from another address of this
+/// device has gone.
 pub async fn run<F, N, E, const PACKET: usize>(
+    device: &Device<'_, '_, F>,
+    network: &N,
+    room: &mut Room<PACKET>,
+) -> Infallible
+where
+    F: NorFlash,
+    N: TcpConnect<Error = E> + Dns<Error = E>,
+{
+    let Some(mut address) = device.network() else {
+        return core::future::pending().await;
+    };
+    let _ = address.try_get();
+    loop {
+        let calling = call(device, network, room);
+        if let Either::Second(never) = select(address.changed(), calling).await {
+            return never;
+        }
+    }
+}
+
+async fn call<F, N, E, const PACKET: usize>(
     device: &Device<'_, '_, F>,
     network: &N,
     room: &mut Room<PACKET>,
@@ -71,13 +92,7 @@ async fn connect<'n, N, E>(network: &'n N, server: &str) -> Option<(SocketAddr, 
 where
     N: TcpConnect<Error = E> + Dns<Error = E>,
 {
-    let address = match IpAddr::from_str(server) {
-        Ok(address) => address,
-        Err(_) => network
-            .get_host_by_name(server, AddrType::Either)
-            .await
-            .ok()?,
-    };
+    let address = resolve(network, server).await.ok()?;
     let peer = SocketAddr::new(address, PORT);
     Some((peer, network.connect(peer).await.ok()?))
 }

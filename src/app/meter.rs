@@ -10,7 +10,7 @@ use super::{
     totals::Totals,
 };
 use crate::{
-    p1::port::Port,
+    p1::{cipher::Keys, port::Port},
     reading::Reading,
     receiver::{Proof, Receiver, Refusal},
     settings::Settings,
@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// Pause before a port that failed is tried again.
 const PORT_RETRY: Duration = Duration::from_secs(1);
+
+/// A port that is encrypted says so with every frame; people are told so often.
+const TELL_AGAIN: Duration = Duration::from_secs(600);
 
 /// While nothing is asked for: how often it is seen to whether that is still so.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -47,6 +50,8 @@ pub struct Meter<'s, 'a, M> {
     /// Index of the line settings in use.
     line: usize,
     waits: bool,
+    /// Which reason for frames that cannot be opened was told, and when.
+    told: Option<(usize, Instant)>,
 }
 
 impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
@@ -72,6 +77,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             noise: 0,
             line: 0,
             waits: false,
+            told: None,
         }
     }
 
@@ -82,6 +88,11 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
     /// good: what comes in between is proved and not published.
     pub async fn run(&mut self, port: &mut impl Port) {
         self.waits = port.waits();
+        let (key, authentication) = (
+            self.settings.decryption_key,
+            self.settings.authentication_key,
+        );
+        self.receiver.set_keys(Keys::of(key, authentication));
         let lines = self.settings.line.candidates();
         if let Some(line) = lines.first() {
             port.set_line(*line);
@@ -191,6 +202,21 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         }
     }
 
+    /// Whether people should be told.
+    fn is_news(&mut self, refusal: Refusal) -> bool {
+        if !matches!(refusal, Refusal::Encrypted { .. } | Refusal::Key { .. }) {
+            return true;
+        }
+        let (reason, now) = (refusal.index(), Instant::now());
+        let told = self.told.filter(|(told, at)| {
+            *told == reason && now.saturating_duration_since(*at) < TELL_AGAIN
+        });
+        if told.is_none() {
+            self.told = Some((reason, now));
+        }
+        told.is_none()
+    }
+
     async fn outcome(&mut self, outcome: Result<Proof, Refusal>) {
         let proof = match outcome {
             Ok(proof) => proof,
@@ -198,9 +224,13 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 if let Some(counter) = self.stats.refused.get(refusal.index()) {
                     counter.count();
                 }
-                return self.monitor.refused(refusal);
+                if self.is_news(refusal) {
+                    self.monitor.refused(refusal);
+                }
+                return;
             }
         };
+        self.told = None;
         let reading = self.receiver.reading();
         self.stats.accepted.count();
         self.monitor.accepted(reading, proof);

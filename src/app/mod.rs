@@ -8,19 +8,25 @@
 //! Beside them the [`server`] runs a [`session`] for each client of the command protocol, as the
 //! [`caller`] does for a server and [`remote`] for the broker; they ask and
 //! change the [`Device`](crate::smartmeter::device::Device) that the meter task tells of readings, and [`ntp`]
-//! of the time.
+//! of the time. Its samples go by session, through the broker, or by the [`outlet`]. On a board with a radio [`wifi`] keeps the
+//! device in a network, where [`mdns`] says what it is called; [`dhcp`] serves who is in the device's own.
 
 pub mod backoff;
 pub mod caller;
+pub mod dhcp;
 pub mod mailbox;
+pub mod mdns;
 pub mod meter;
 pub mod monitor;
 pub mod ntp;
+pub mod outlet;
 pub mod publisher;
 pub mod remote;
 pub mod report;
+mod resolve;
 pub mod server;
 pub mod session;
 pub mod stats;
 pub mod totals;
 pub mod transport;
+pub mod wifi;

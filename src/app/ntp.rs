@@ -3,15 +3,15 @@
 use core::{
     convert::Infallible,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    str::FromStr,
 };
 
-use edge_nal::{AddrType, Dns, UdpConnect, UdpReceive, UdpSend};
+use edge_nal::{Dns, UdpConnect, UdpReceive, UdpSend};
 use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite};
 
+use super::resolve::resolve;
 use crate::{
     ntp::{self, Refusal, Time},
     smartmeter::device::Device,
@@ -164,14 +164,8 @@ where
     F: NorFlash,
     N: UdpConnect + Dns,
 {
-    let address = match IpAddr::from_str(server) {
-        Ok(address) => address,
-        Err(_) => {
-            let resolved = network.get_host_by_name(server, AddrType::Either);
-            let resolved = with_timeout(NAME, resolved).await;
-            resolved.ok().and_then(Result::ok).ok_or(Failure::Name)?
-        }
-    };
+    let resolved = with_timeout(NAME, resolve(network, server)).await;
+    let address = resolved.ok().and_then(Result::ok).ok_or(Failure::Name)?;
     let remote = SocketAddr::new(address, port);
     let local = match address {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -1,11 +1,8 @@
 //! The publisher task: one MQTT session for ever, and every reading on it.
 
-use core::{
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-};
+use core::net::SocketAddr;
 
-use edge_nal::{AddrType, Dns, TcpConnect};
+use edge_nal::{Dns, TcpConnect};
 use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, TimeoutError, Timer, with_deadline, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
@@ -20,6 +17,7 @@ use super::{
     mailbox::Mailbox,
     monitor::{Drop, Failure, Monitor},
     remote::{BASE, Remote},
+    resolve::resolve,
     stats::Stats,
     transport::{GATHER, Gathered, Gathering},
 };
@@ -73,7 +71,7 @@ pub struct Publisher<'s, 'a, 'f, N, F, M, R> {
     pub network: &'s N,
     /// What is to be published where.
     pub settings: &'s Settings,
-    /// The device's name, the MQTT client id unless the settings have another.
+    /// The device's name, in topics of commands, and the MQTT client id unless the settings have another.
     pub name: &'s str,
     /// Where readings come from.
     pub mailbox: &'s Mailbox<'a>,
@@ -292,13 +290,8 @@ where
         let network = self.network;
         let port = self.settings.mqtt_port;
         let server = self.settings.mqtt_server.as_str();
-        let address = match IpAddr::from_str(server) {
-            Ok(address) => address,
-            Err(_) => {
-                let resolved = network.get_host_by_name(server, AddrType::Either);
-                with_timeout(STEP, resolved).await?.map_err(Lost::Name)?
-            }
-        };
+        let resolved = with_timeout(STEP, resolve(network, server)).await?;
+        let address = resolved.map_err(Lost::Name)?;
         let connected = network.connect(SocketAddr::new(address, port));
         let stream = with_timeout(STEP, connected)
             .await?
@@ -388,12 +381,12 @@ where
         &self,
         link: &mut Link<'_, '_, '_, S>,
     ) -> Result<(), Lost<E>> {
-        let Some(name) = self.remote.name() else {
+        if !self.remote.is_there() {
             return Ok(());
-        };
+        }
         let (mut own, mut all) = (Topic::new(), Topic::new());
         // Names are short.
-        let _ = uwrite!(UfmtString(&mut own), "{}/{}/+", BASE, name);
+        let _ = uwrite!(UfmtString(&mut own), "{}/{}/+", BASE, self.name);
         let _ = uwrite!(UfmtString(&mut all), "{}/+", BASE);
         let filters = [TopicFilter::new(&own), TopicFilter::new(&all)];
         link.subscribe(&filters, &[]).await?;
@@ -406,9 +399,8 @@ where
         link: &mut Link<'_, '_, '_, S>,
     ) -> Result<(), Lost<E>> {
         let mut topic = Topic::new();
-        let name = self.remote.name().unwrap_or_default();
         let below = self.remote.topic();
-        let _ = uwrite!(UfmtString(&mut topic), "{}/{}/{}", BASE, name, below);
+        let _ = uwrite!(UfmtString(&mut topic), "{}/{}/{}", BASE, self.name, below);
         let answer = |buffer: &mut [u8]| self.remote.write(buffer);
         let (qos, until) = (QoS::AtMostOnce, Instant::now() + PATIENCE);
         self.send(link, &topic, qos, false, answer, until).await?;

@@ -1,7 +1,8 @@
 //! The command protocol over MQTT: what the publisher hands over, and what it publishes for it.
 //!
 //! `powermeter/<name>/cmd`, `…/sample` and `…/state`, and the same without name for all devices at once, are
-//! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on.
+//! answered on `powermeter/<name>/state/info`; `…/state/sample` says every five seconds what is going on, and
+//! while samples are made that they are; `…/state/switch` when the meter's breaker or a relay is switched.
 
 use core::{
     cell::{Cell, RefCell},
@@ -9,7 +10,7 @@ use core::{
     future::{Future, pending},
 };
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either4, select4};
 use embassy_sync::{
     blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel, signal::Signal,
 };
@@ -20,8 +21,9 @@ use crate::{
     publish::{Output, Overflow},
     smartmeter::{
         answer::{Answer, LONGEST, Reply, Whole},
-        device::{Client, Device, Peer},
+        device::{Client, Device, News, Peer},
         log::Level,
+        stream::{MAX_SAMPLE, PacketView},
     },
 };
 
@@ -32,13 +34,17 @@ pub const BASE: &str = "powermeter";
 /// How often it is said what is going on.
 const STATUS: Duration = Duration::from_secs(5);
 
+/// Where answers and samples go, and where it is said what is going on.
+const INFO: &str = "state/info";
+const STATE: &str = "state/sample";
+
 /// Bytes of the longest command: what the session's packets have room for beside a topic.
 const COMMAND: usize = 448;
 
 /// What the publisher knows of the commands.
 pub trait Remote {
-    /// The device's name in topics; `None` when there are no commands.
-    fn name(&self) -> Option<&str>;
+    /// Whether there are commands at all.
+    fn is_there(&self) -> bool;
 
     /// A message has come. It must not be kept waiting.
     fn received(&self, topic: &str, payload: &[u8]);
@@ -64,8 +70,8 @@ pub trait Remote {
 
 /// No commands.
 impl Remote for () {
-    fn name(&self) -> Option<&str> {
-        None
+    fn is_there(&self) -> bool {
+        false
     }
 
     fn received(&self, _: &str, _: &[u8]) {}
@@ -104,8 +110,7 @@ struct Request {
 
 /// Commands over MQTT, with `WAITING` requests that may wait and answers of up to `ANSWER` bytes. RAM: both, and
 /// what a request takes.
-pub struct Mqtt<'n, const WAITING: usize = 2, const ANSWER: usize = LONGEST> {
-    name: &'n str,
+pub struct Mqtt<const WAITING: usize = 2, const ANSWER: usize = LONGEST> {
     requests: Channel<CriticalSectionRawMutex, Request, WAITING>,
     answer: RefCell<Whole<ANSWER>>,
     topic: Cell<&'static str>,
@@ -114,18 +119,23 @@ pub struct Mqtt<'n, const WAITING: usize = 2, const ANSWER: usize = LONGEST> {
     departure: Signal<CriticalSectionRawMutex, ()>,
 }
 
-impl<'n> Mqtt<'n> {
-    /// For the device of this name, with room for every answer.
-    pub const fn new(name: &'n str) -> Self {
-        Self::with_room(name)
+impl Mqtt {
+    /// Nothing has come yet, with room for every answer.
+    pub const fn new() -> Self {
+        Self::with_room()
     }
 }
 
-impl<'n, const WAITING: usize, const ANSWER: usize> Mqtt<'n, WAITING, ANSWER> {
-    /// For the device of this name, with as much room as the board has.
-    pub const fn with_room(name: &'n str) -> Self {
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
+    /// Nothing has come yet, with as much room as the board has.
+    pub const fn with_room() -> Self {
         Self {
-            name,
             requests: Channel::new(),
             answer: RefCell::new(Whole::new()),
             topic: Cell::new(""),
@@ -138,44 +148,76 @@ impl<'n, const WAITING: usize, const ANSWER: usize> Mqtt<'n, WAITING, ANSWER> {
     /// Answers what comes, and says what is going on, for ever.
     pub async fn run<F: NorFlash>(&self, device: &Device<'_, '_, F>) -> Infallible {
         let mut status = Instant::now() + STATUS;
+        let mut sample = heapless::Vec::<u8, MAX_SAMPLE>::new();
+        let mut samples = false;
         loop {
-            let next = select(self.requests.receive(), Timer::at(status)).await;
+            let news = device.news(samples, &mut sample);
+            // Samples come last, so that no rate keeps a command waiting.
+            let next = select4(
+                self.requests.receive(),
+                Timer::at(status),
+                device.switched(),
+                news,
+            );
+            let next = next.await;
             // An answer is written where the last one is.
-            while self.full.get() {
-                self.departure.wait().await;
-            }
-            self.answer.borrow_mut().clear();
+            self.until_free().await;
             let topic = match &next {
-                Either::First(request) => {
-                    self.answer(device, request).await;
-                    "state/info"
+                Either4::First(request) => {
+                    self.answer(device, request, &mut sample).await;
+                    INFO
                 }
-                Either::Second(()) => {
+                Either4::Second(()) => {
                     // After a broker's absence there is no need to catch up.
                     status = (status + STATUS).max(Instant::now());
-                    // Without a broker nobody wants to know.
-                    if !device.is_connected() {
+                    // Without a broker nobody wants to know, and samples say more.
+                    if samples || !device.is_connected() {
                         continue;
                     }
                     self.write(|answer| device.status(answer));
-                    "state/sample"
+                    STATE
+                }
+                Either4::Third(()) => {
+                    self.write(|answer| device.switches(answer));
+                    "state/switch"
+                }
+                Either4::Fourth(News::Turned(on)) => {
+                    samples = *on;
+                    if !device.is_connected() {
+                        continue;
+                    }
+                    let word = if *on { "on" } else { "off" };
+                    self.write(|answer| answer.line(|answer| answer.part(word)));
+                    STATE
+                }
+                Either4::Fourth(News::Sample(measures, at)) => {
+                    self.write(|answer| device.sample_news(*measures, *at, &sample, answer));
+                    INFO
                 }
             };
             if !self.answer.borrow().json().is_empty() {
-                self.topic.set(topic);
-                self.full.set(true);
-                self.arrival.signal(());
+                self.hand_over(topic);
             }
         }
     }
 
-    async fn answer<F: NorFlash>(&self, device: &Device<'_, '_, F>, request: &Request) {
+    async fn answer<F: NorFlash>(
+        &self,
+        device: &Device<'_, '_, F>,
+        request: &Request,
+        sample: &mut PacketView,
+    ) {
         match request.kind {
             Kind::Command => {
                 let mut client = Client::new(Peer::Mqtt, Level::Error);
                 let line = request.payload.trim_ascii();
                 let reply = &mut Kept(&self.answer);
-                device.answer_whole(line, &mut client, reply).await;
+                device.answer(line, &mut client, reply).await;
+                // What a stop leaves to be sent comes before its answer.
+                if self.answer.borrow().json().is_empty() {
+                    self.publish_last(device, sample).await;
+                }
+                while device.more(&mut client, reply) {}
             }
             Kind::Sample => self.write(|answer| device.sample(&request.payload, answer)),
             Kind::State => self.write(|answer| device.sampling(answer)),
@@ -191,9 +233,31 @@ impl<'n, const WAITING: usize, const ANSWER: usize> Mqtt<'n, WAITING, ANSWER> {
         }
     }
 
+    async fn publish_last<F: NorFlash>(&self, device: &Device<'_, '_, F>, sample: &mut PacketView) {
+        while let Some(News::Sample(measures, at)) = device.last_news(sample) {
+            self.write(|answer| device.sample_news(measures, at, sample, answer));
+            self.hand_over(INFO);
+            self.until_free().await;
+        }
+    }
+
     fn write(&self, write: impl FnOnce(&mut Answer)) {
         let reply: &mut dyn Reply = &mut Kept(&self.answer);
         reply.pass(write);
+    }
+
+    /// Waits until the publisher has taken the last answer, and forgets that.
+    async fn until_free(&self) {
+        while self.full.get() {
+            self.departure.wait().await;
+        }
+        self.answer.borrow_mut().clear();
+    }
+
+    fn hand_over(&self, topic: &'static str) {
+        self.topic.set(topic);
+        self.full.set(true);
+        self.arrival.signal(());
     }
 }
 
@@ -206,9 +270,9 @@ impl<const ANSWER: usize> Reply for Kept<'_, ANSWER> {
     }
 }
 
-impl<const WAITING: usize, const ANSWER: usize> Remote for Mqtt<'_, WAITING, ANSWER> {
-    fn name(&self) -> Option<&str> {
-        Some(self.name)
+impl<const WAITING: usize, const ANSWER: usize> Remote for Mqtt<WAITING, ANSWER> {
+    fn is_there(&self) -> bool {
+        true
     }
 
     fn received(&self, topic: &str, payload: &[u8]) {

@@ -5,7 +5,7 @@
 //!
 //! | line | what happened |
 //! |---|---|
-//! | `accepted VALUES PROOF` | a telegram with so many values; `crc` or `none` proved it whole |
+//! | `accepted VALUES PROOF` | a telegram with so many values; `crc`, `tag` or `none` proved it whole |
 //! | `refused REASON BYTES` | a telegram: [`Refusal::name`], [`Refusal::bytes`] |
 //! | `fell` | an accepted telegram was dropped: a register had gone backwards |
 //! | `silent SECONDS BYTES BAUD NEXT` | no telegram for so long, only bytes; `NEXT` baud is tried |
@@ -107,6 +107,7 @@ impl<W: uWrite> Monitor for Report<W> {
     fn accepted(&self, reading: &Reading, proof: Proof) {
         let proof = match proof {
             Proof::Crc => "crc",
+            Proof::Tag => "tag",
             Proof::None => "none",
         };
         self.write(|output| uwriteln!(output, "accepted {} {}", reading.len(), proof));

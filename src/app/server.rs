@@ -36,8 +36,31 @@ const GLANCE: Duration = Duration::from_millis(1500);
 /// Pause after a client could not be let in.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Serves the clients of `acceptor` for ever, as many at a time as there are rooms: one to three.
+/// Serves the clients of `acceptor` for ever, as many at a time as there are rooms: one to three. When the device's
+/// address changes, they are disconnected: nobody can reach the old one.
 pub async fn run<F, A, const N: usize, const PACKET: usize>(
+    device: &Device<'_, '_, F>,
+    acceptor: &A,
+    rooms: &mut [Room<PACKET>; N],
+) -> Infallible
+where
+    F: NorFlash,
+    A: TcpAccept,
+{
+    let Some(mut network) = device.network() else {
+        return core::future::pending().await;
+    };
+    let _ = network.try_get();
+    loop {
+        // In this order, so that nobody is let in who would be thrown out at once.
+        let serving = serve(device, acceptor, rooms);
+        if let Either::Second(never) = select(network.changed(), serving).await {
+            return never;
+        }
+    }
+}
+
+async fn serve<F, A, const N: usize, const PACKET: usize>(
     device: &Device<'_, '_, F>,
     acceptor: &A,
     rooms: &mut [Room<PACKET>; N],

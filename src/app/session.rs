@@ -6,6 +6,7 @@ use edge_nal::{Close, TcpShutdown, TcpSplit};
 use embassy_futures::{
     poll_once,
     select::{Either4, select4},
+    yield_now,
 };
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
@@ -130,6 +131,8 @@ async fn converse<F: NorFlash>(
                         return end;
                     }
                 }
+                // A client that never pauses would be all that is served.
+                yield_now().await;
                 Ok(())
             }
             Either4::Second(entry) if entry.level >= client.level => {

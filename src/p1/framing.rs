@@ -141,8 +141,14 @@ impl Framer {
         self.noise
     }
 
+    /// [`next`](Self::next) for those who seldom need it.
+    #[inline(never)]
+    pub fn next_out_of_line<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Option<Event<'s>> {
+        self.next(input)
+    }
+
     /// Takes bytes from the front of `input` until something is found. `None`: all are taken.
-    #[inline]
+    #[inline(always)]
     pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Option<Event<'s>> {
         if let Some(pending) = self.pending {
             return Some(self.second(pending));
@@ -210,7 +216,10 @@ impl Framer {
             return Some(self.second(pending));
         }
         if self.state == State::Body && end_mark(trimmed(&self.line[..self.filled])).is_some() {
-            return Some(self.body_line());
+            return Some(self.last_line());
+        }
+        if self.state == State::Header && !self.find_header() {
+            self.back_to_noise();
         }
         if self.state == State::Idle {
             return None;
@@ -218,6 +227,13 @@ impl Framer {
         Some(Event::Dropped(
             self.give_up(DropReason::Truncated, self.filled),
         ))
+    }
+
+    /// What comes next is no more of the header that may have begun.
+    pub fn interrupt(&mut self) {
+        if self.state == State::Header {
+            self.back_to_noise();
+        }
     }
 
     /// Skips to the next `/`; false when there is none.
@@ -287,6 +303,7 @@ impl Framer {
     }
 
     /// The line is complete in the buffer.
+    #[inline(always)]
     fn body_line(&mut self) -> Event<'_> {
         let line = &self.line[..self.filled];
         let (text, crlf) = match line {
@@ -313,6 +330,12 @@ impl Framer {
         self.crlf &= crlf;
         self.line_done(self.filled);
         Event::Line(&self.line[..length])
+    }
+
+    /// The same, where it is done once.
+    #[cold]
+    fn last_line(&mut self) -> Event<'_> {
+        self.body_line()
     }
 
     /// The line of so many bytes is part of the telegram.

@@ -1,9 +1,10 @@
 //! Bytes of the P1 line to verified lines and typed values.
 //!
-//! [`framing`] cuts the byte stream into lines and runs the [`crc`] along; [`line`](mod@line)
+//! [`cipher`] opens the frames of encrypted ports; [`framing`] cuts the byte stream into lines and runs the [`crc`] along; [`line`](mod@line)
 //! reads one line into an [`obis`] id and its bracketed groups; [`value`] and [`timestamp`] read a
 //! group. Nothing here knows what an OBIS id means.
 
+pub mod cipher;
 pub mod crc;
 pub mod framing;
 pub mod line;

@@ -8,7 +8,7 @@ use super::fixed::Short;
 pub const MAX: usize = 536;
 
 /// Bytes of the longest answer that is known as a whole: all settings, each at its longest and escaped.
-pub const LONGEST: usize = 1664;
+pub const LONGEST: usize = 1728;
 
 const END: &str = "\r\n";
 
@@ -81,6 +81,18 @@ impl Answer {
     /// Writes one object.
     pub fn object(&mut self, write: impl FnOnce(&mut Self)) {
         self.line(|answer| answer.braces(write));
+    }
+
+    /// Begins an object that has several pieces.
+    pub fn begin(&mut self) {
+        self.raw("Info:{");
+        self.first = true;
+    }
+
+    /// Ends it.
+    pub fn end(&mut self) {
+        self.raw("}");
+        self.raw(END);
     }
 
     /// Goes on with an object that an earlier piece has begun; `first` when it has no key yet.

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     p1::timestamp::Utc,
-    settings::{SettingError, Settings, Text},
+    settings::{Name, SettingError, Settings, Text, is_name},
+    wifi::{Password, Ssid},
 };
 
 /// What the protocol calls a factor's valid range, without its sign.
@@ -70,6 +71,12 @@ pub enum Command {
     GetLog,
     /// Forgets the log in flash.
     ClearLog,
+    /// Another name.
+    Mdns(Name),
+    /// One more network; [`network`] reads what is in the payload.
+    AddWifi,
+    /// One network less.
+    DelWifi(Ssid),
     /// Another broker, and settings with it.
     MqttServer(Text<64>),
     /// Another server to be offered the protocol.
@@ -102,7 +109,7 @@ pub struct Entry {
 }
 
 /// All commands, in the order of the manual; those at the end are this firmware's own.
-pub const COMMANDS: [Entry; 26] = [
+pub const COMMANDS: [Entry; 29] = [
     entry(
         "info",
         "",
@@ -180,6 +187,21 @@ pub const COMMANDS: [Entry; 26] = [
     ),
     entry("clearLog", "", "forgets them"),
     entry(
+        "mdns",
+        r#","payload":{"name":"smartmeter-2"}"#,
+        "another name for this device, 1 to 31 letters, digits and -",
+    ),
+    entry(
+        "addWifi",
+        r#","payload":{"ssid":"home","pwd":"secret"}"#,
+        "one more network to be in, five at most; an empty pwd for an open one",
+    ),
+    entry(
+        "delWifi",
+        r#","payload":{"ssid":"home"}"#,
+        "one network less",
+    ),
+    entry(
         "mqttServer",
         r#","payload":{"server":"192.168.1.10","user":"me","pwd":"secret","port":1883}"#,
         "the MQTT 5 broker, - for none; what is left out stays",
@@ -252,6 +274,12 @@ pub enum Refusal {
     Samples(i64),
     /// There is no sampling that it could be about, which needs no words.
     Idle,
+    /// This network is known already.
+    NetworkKnown(Ssid),
+    /// This network is not known.
+    NetworkUnknown(Ssid),
+    /// No more networks can be known.
+    NetworksFull,
 }
 
 impl Refusal {
@@ -324,6 +352,11 @@ impl Refusal {
                 uwrite!(text, "stay between 10 and 2000 samples, not {}", *count)
             }
             Self::Idle => Ok(()),
+            Self::NetworkKnown(ssid) => {
+                uwrite!(text, "Wifi AP {} already in list", ssid.as_str())
+            }
+            Self::NetworkUnknown(ssid) => uwrite!(text, "SSID {} not found", ssid.as_str()),
+            Self::NetworksFull => uwrite!(text, "MAX # APs reached, need to delete first"),
         };
     }
 }
@@ -368,6 +401,9 @@ impl Command {
             "log" => Self::Log(level(request)?),
             "getLog" => Self::GetLog,
             "clearLog" => Self::ClearLog,
+            "mdns" => Self::Mdns(device_name(request)?),
+            "addWifi" => Self::AddWifi,
+            "delWifi" => Self::DelWifi(ssid(request)?),
             "mqttServer" => Self::MqttServer(server(
                 request,
                 "MQTTServer address required in payload with key server",
@@ -398,7 +434,7 @@ impl Command {
 
 /// Whether a command is not done while there is a sampling.
 pub fn is_exclusive(name: &str) -> bool {
-    const EXCLUSIVE: [&str; 15] = [
+    const EXCLUSIVE: [&str; 18] = [
         "sample",
         "getPower",
         "getVoltage",
@@ -406,9 +442,12 @@ pub fn is_exclusive(name: &str) -> bool {
         "getEnergy",
         "getPeriod",
         "getPhaseAngle",
+        "mdns",
         "mqttServer",
         "streamServer",
         "timeServer",
+        "addWifi",
+        "delWifi",
         "calibration",
         "resetEnergy",
         "clearLog",
@@ -508,6 +547,47 @@ fn level(request: &Request<'_>) -> Result<Level, Refusal> {
         "Not a valid Log level cmd, level missing",
     ))?;
     Level::parse(&name).ok_or(Refusal::Level(name))
+}
+
+fn device_name(request: &Request<'_>) -> Result<Name, Refusal> {
+    let name = request.text(Place::Payload, "name");
+    let name: Option<Name> =
+        name.map_err(|_| Refusal::Argument("MDNS name too long, only string of size 32 allowed"))?;
+    let name = name.ok_or(Refusal::Argument(
+        "MDNS name required in payload with key name",
+    ))?;
+    match is_name(&name) {
+        true => Ok(name),
+        false => Err(Refusal::Argument(
+            "MDNS name: give letters, digits and -, which is neither first nor last",
+        )),
+    }
+}
+
+/// The network of `addWifi`.
+///
+/// # Errors
+/// [`Refusal::Argument`].
+pub fn network(request: &Request<'_>) -> Result<(Ssid, Password), Refusal> {
+    const TOO_LONG: Refusal = Refusal::Argument("SSID or PWD too long, max: 32, 63");
+    let ssid = request.text(Place::Payload, "ssid").map_err(|_| TOO_LONG)?;
+    let password = request.text(Place::Payload, "pwd").map_err(|_| TOO_LONG)?;
+    let network: (Ssid, Password) = ssid.zip(password).ok_or(Refusal::Argument(
+        "WiFi SSID and PWD required, for open networks, fill empty pwd",
+    ))?;
+    let (ssid, password) = &network;
+    if ssid.is_empty() || ssid.chars().chain(password.chars()).any(char::is_control) {
+        return Err(Refusal::Argument(
+            "SSID and PWD: give printable characters, one at least for SSID",
+        ));
+    }
+    Ok(network)
+}
+
+fn ssid(request: &Request<'_>) -> Result<Ssid, Refusal> {
+    let ssid = request.text(Place::Payload, "ssid");
+    let ssid = ssid.map_err(|_| Refusal::Argument("SSID too long, max: 32"))?;
+    ssid.ok_or(Refusal::Argument("Required SSID to remove"))
 }
 
 fn server(

@@ -7,6 +7,7 @@
 mod commands;
 mod events;
 mod logbook;
+mod network;
 mod remote;
 mod sampling;
 mod time;
@@ -19,17 +20,21 @@ use core::{
 
 use embassy_futures::{
     block_on,
-    select::{Either, select},
+    select::{Either3, select3},
 };
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal, watch::Watch};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
-pub use self::events::Ip;
 use self::{
     commands::Shown,
-    sampling::{Ended, Sampling},
+    sampling::{Changed, Ended, Sampling},
+};
+pub use self::{
+    events::Ip,
+    network::{Link, Networks},
+    sampling::{News, Outlet},
 };
 use super::{
     clock::{Board, Clock},
@@ -38,13 +43,16 @@ use super::{
     flood::Flood,
     journal::{self, Cursor},
     log::{CLIENTS, Cut, Entry, Level, Log},
+    sampling::MAX_RATE,
+    switches::Switches,
     time::{Local, Moment},
     values::{Calibration, UNCALIBRATED, Values},
 };
 use crate::{
     app::stats::{Counter, Stats},
-    settings::{KEYS, Settings},
+    settings::{KEYS, Name, Settings, is_name},
     storage::{Key, Shared, Store},
+    wifi::{Known, NETWORKS, Ssid},
 };
 
 /// How often what was counted is kept. A power cut costs the split of so much, never the sum.
@@ -53,11 +61,11 @@ const KEEP_EVERY: Duration = Duration::from_secs(3600);
 /// From a restart's announcement to the restart.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Hz of samples, where a board does not say otherwise.
-const MAX_RATE: u32 = 32_000;
-
 /// Hz that are shown before there was a sampling, as the SmartMeter does.
 const RATE: u32 = 8_000;
+
+/// How long it may take to tell the network that a name is not used any more.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Within this time after its start a device does not start over by the clock.
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -90,8 +98,10 @@ pub struct Client {
 enum Rest {
     /// That all is set up, behind a sampling's last samples.
     SetUp,
-    /// The second half of `info`.
+    /// The second third of `info`.
     Info,
+    /// The names of the networks, and the end of `info`.
+    Networks { of_info: bool },
     /// The settings from this one on.
     Settings(Shown),
     /// Rows of the log in flash.
@@ -122,15 +132,20 @@ impl Client {
 pub enum Change {
     /// The tasks have to take up the settings.
     Settings,
+    /// The same, and whoever speaks in the old name says good-bye before.
+    Name,
     /// Everything starts over.
     Restart,
 }
 
 struct State {
+    name: Name,
+    networks: Known,
     settings: Settings,
     calibration: Calibration,
     daily_restart: Option<(u8, u8)>,
     values: Values,
+    switches: Switches,
     energy: Energy,
     /// What of it is in flash.
     kept: Option<Kept>,
@@ -138,12 +153,15 @@ struct State {
 }
 
 impl State {
-    fn new(clock: Clock) -> Self {
+    fn new(name: &str, clock: Clock) -> Self {
         Self {
+            name: cut(name),
+            networks: Known::default(),
             settings: Settings::default(),
             calibration: UNCALIBRATED,
             daily_restart: None,
             values: Values::default(),
+            switches: Switches::default(),
             energy: Energy::default(),
             kept: None,
             clock,
@@ -151,14 +169,16 @@ impl State {
     }
 }
 
-/// The device. RAM: 3.0 kB, of which the settings are almost one, and samples that wait.
+/// The device. RAM: 3.4 kB, of which the settings are almost one, and samples that wait.
 pub struct Device<'d, 'f, F> {
-    name: &'d str,
+    /// What the board calls itself, until a user does.
+    board_name: &'d str,
     store: &'d Shared<'f, F>,
     stats: &'d Stats,
     started: Instant,
     /// This device's own address, which the board knows.
     pub address: Cell<Option<IpAddr>>,
+    networks: Networks,
     /// What every client is told.
     pub log: Log,
     /// Where of that warnings and errors are kept, on boards that have room for it.
@@ -173,13 +193,21 @@ pub struct Device<'d, 'f, F> {
     rate: Cell<u32>,
     // Neither is borrowed across an await.
     sampling: RefCell<Option<Sampling>>,
-    sampling_changed: Signal<CriticalSectionRawMutex, ()>,
+    sampling_changed: Changed,
+    /// The client on the port of raw streams.
+    raw: Cell<Option<SocketAddr>>,
+    /// What the raw stream's client or a UDP port was to get has come to its end, and nobody knows yet.
+    outlet_over: Cell<bool>,
     state: RefCell<State>,
     connected: Cell<bool>,
+    /// A breaker or relay is another than was published.
+    has_switched: Cell<bool>,
+    switched: Signal<CriticalSectionRawMutex, ()>,
     /// Clients over TCP.
     clients: Cell<u8>,
     complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
+    renamed: Signal<CriticalSectionRawMutex, ()>,
     server_changed: Signal<CriticalSectionRawMutex, ()>,
     time_server_changed: Signal<CriticalSectionRawMutex, ()>,
     time_wanted: Signal<CriticalSectionRawMutex, ()>,
@@ -205,11 +233,12 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     /// The device as it is when nothing was ever set. [`recall`](Self::recall) it next.
     pub fn new(name: &'d str, board: Board, store: &'d Shared<'f, F>, stats: &'d Stats) -> Self {
         Self {
-            name,
+            board_name: name,
             store,
             stats,
             started: Instant::now(),
             address: Cell::new(None),
+            networks: Networks::new(),
             log: Log::new(),
             journal: None,
             flood: RefCell::new(Flood::new()),
@@ -218,12 +247,17 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             max_rate: MAX_RATE,
             rate: Cell::new(RATE),
             sampling: RefCell::new(None),
-            sampling_changed: Signal::new(),
-            state: RefCell::new(State::new(Clock::new(board))),
+            sampling_changed: Changed::default(),
+            raw: Cell::new(None),
+            outlet_over: Cell::new(false),
+            state: RefCell::new(State::new(name, Clock::new(board))),
             connected: Cell::new(false),
+            has_switched: Cell::new(false),
+            switched: Signal::new(),
             clients: Cell::new(0),
             complained: Cell::new(false),
             settings_changed: Signal::new(),
+            renamed: Signal::new(),
             server_changed: Signal::new(),
             time_server_changed: Signal::new(),
             time_wanted: Signal::new(),
@@ -248,7 +282,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     pub fn recall(&self) {
         if self.try_recall().is_err() {
             let clock = self.state.borrow().clock.clone();
-            *self.state.borrow_mut() = State::new(clock);
+            *self.state.borrow_mut() = State::new(self.board_name, clock);
             self.stats.storage_errors.count();
         }
     }
@@ -258,9 +292,9 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
             let mut buffer = [0; 1];
             let resetting = store.get(Key::Reset, &mut buffer).await;
-            if resetting.map_err(|_| Refusal::Storage)?.is_some() {
+            if let Some(mark) = resetting.map_err(|_| Refusal::Storage)? {
                 // The power was cut while all was being forgotten.
-                drop_all(store)?;
+                drop_all(store, Reset::of(mark))?;
             }
             // Older values of a key come before its newest.
             let seen = store.each(|key, value| {
@@ -284,6 +318,17 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                         state.kept = Kept::from_bytes(value);
                         state.energy = Energy::new(state.kept);
                     }
+                    Key::Name => {
+                        let given = core::str::from_utf8(value).ok();
+                        let given = given.filter(|name| is_name(name));
+                        state.name = cut(given.unwrap_or(self.board_name));
+                    }
+                    Key::Ssid(place) => {
+                        let ssid = core::str::from_utf8(value).ok();
+                        let ssid = ssid.and_then(|ssid| Ssid::try_from(ssid).ok());
+                        state.networks.name(place, ssid.unwrap_or_default());
+                    }
+                    Key::WifiPassword(place) => state.networks.secure(place, !value.is_empty()),
                     Key::Stamp(_) | Key::Text(_) | Key::Reset => {}
                 }
             });
@@ -303,15 +348,21 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
 
     /// Waits until the board has something to do.
     pub async fn changed(&self) -> Change {
-        match select(self.restart.wait(), self.settings_changed.wait()).await {
-            Either::First(()) => Change::Restart,
-            Either::Second(()) => {
-                // Whoever takes the settings up connects anew.
-                self.connected.set(false);
-                self.complained.set(false);
-                Change::Settings
-            }
-        }
+        let changed = select3(
+            self.restart.wait(),
+            self.renamed.wait(),
+            self.settings_changed.wait(),
+        );
+        let change = match changed.await {
+            Either3::First(()) => return Change::Restart,
+            Either3::Second(()) => Change::Name,
+            Either3::Third(()) => Change::Settings,
+        };
+        // Whoever takes the settings up connects anew.
+        self.connected.set(false);
+        self.broker_lost();
+        self.complained.set(false);
+        change
     }
 
     /// Waits until there is another server to be offered the protocol.
@@ -347,6 +398,8 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let mut kept = Instant::now();
         loop {
             Timer::after(Duration::from_secs(1)).await;
+            // There may be no client who would be told each second.
+            self.tell_lost();
             if kept.elapsed() >= KEEP_EVERY {
                 kept = Instant::now();
                 // It is counted, and tried again.
@@ -414,17 +467,20 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         Ok(())
     }
 
-    fn reset(&self) -> Result<(), Refusal> {
-        at_once(async {
-            self.put(Key::Reset, &[1])?;
+    async fn reset(&self, reset: Reset) -> Result<(), Refusal> {
+        self.put(Key::Reset, &reset.mark())?;
+        {
             let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
-            if drop_all(store).is_err() {
+            if drop_all(store, reset).is_err() {
                 self.stats.storage_errors.count();
             }
-            // What is left goes at the start.
-            self.restart.signal(());
-            Ok(())
-        })
+        }
+        if reset == Reset::All && self.forget_name() {
+            Timer::after(FAREWELL).await;
+        }
+        // What is left goes at the start.
+        self.restart.signal(());
+        Ok(())
     }
 }
 
@@ -447,9 +503,54 @@ fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
     }
 }
 
+/// A name that is as long as one may be, at most.
+fn cut(name: &str) -> Name {
+    let mut cut = Name::new();
+    for character in name.chars() {
+        if cut.push(character).is_err() {
+            break;
+        }
+    }
+    cut
+}
+
+/// What is forgotten at a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reset {
+    All,
+    AllButName,
+}
+
+impl Reset {
+    /// The mark in flash, whose meaning stays for ever.
+    fn mark(self) -> [u8; 1] {
+        match self {
+            Self::All => [1],
+            Self::AllButName => [2],
+        }
+    }
+
+    fn of(mark: &[u8]) -> Self {
+        match mark {
+            [2] => Self::AllButName,
+            _ => Self::All,
+        }
+    }
+}
+
 /// Forgets all that a user has set, and that it was to be forgotten.
-fn drop_all<F: NorFlash>(store: &mut Store<F>) -> Result<(), Refusal> {
+fn drop_all<F: NorFlash>(store: &mut Store<F>, reset: Reset) -> Result<(), Refusal> {
     at_once(async {
+        if reset == Reset::All {
+            let removed = store.remove(Key::Name).await;
+            removed.map_err(|_| Refusal::Storage)?;
+        }
+        for place in 0..NETWORKS as u8 {
+            // In this order there is never a network without its password.
+            for key in [Key::Ssid(place), Key::WifiPassword(place)] {
+                store.remove(key).await.map_err(|_| Refusal::Storage)?;
+            }
+        }
         for key in KEYS {
             let removed = store.remove(Key::Setting(key.id)).await;
             removed.map_err(|_| Refusal::Storage)?;

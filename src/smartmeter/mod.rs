@@ -19,6 +19,7 @@ pub mod log;
 pub mod request;
 pub mod sampling;
 pub mod stream;
+pub mod switches;
 pub mod time;
 pub mod values;
 pub mod zone;

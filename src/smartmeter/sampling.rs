@@ -22,11 +22,15 @@ const MAX_DATAGRAM: usize = 512;
 /// Over the serial line a chunk is no longer, at any rate.
 pub const SERIAL_CHUNK: usize = 128;
 
-/// Hz that a request may ask for.
-const RATES: core::ops::RangeInclusive<i64> = 1..=32_000;
+/// Hz that a request may ask for, on any board.
+pub const MAX_RATE: u32 = 32_000;
+const RATES: core::ops::RangeInclusive<i64> = 1..=MAX_RATE as i64;
 
 /// Hz of the measures that the SmartMeter averages over a period of the mains.
 const MAX_LATCHED: i64 = 50;
+
+/// Hz of a raw stream that nobody has ordered otherwise.
+const RAW_RATE: u32 = 4_000;
 
 /// Milliseconds from now in which a sampling may be made to start.
 const LEADS: core::ops::RangeInclusive<i64> = 500..=20_000;
@@ -270,6 +274,21 @@ pub(super) const fn chunk_at(rate: u32, sample: usize) -> usize {
 }
 
 impl Order {
+    /// What whoever connects to the port of raw streams gets at once from a board that makes `max_rate`
+    /// samples a second.
+    pub fn raw(max_rate: u32) -> Self {
+        Self {
+            sink: Sink::Ffmpeg,
+            measures: Measures::All,
+            rate: RAW_RATE.min(max_rate).max(1),
+            prefix: false,
+            flow_control: false,
+            slot: None,
+            start: None,
+            confidence: None,
+        }
+    }
+
     /// Reads a request for a board that makes `max_rate` samples a second, one at least. A rate that
     /// the protocol allows and the board does not is the board's; whoever asked is told by
     /// [`describe`](Self::describe).
@@ -320,7 +339,7 @@ impl Order {
             sink,
             measures,
             rate: rate.max(1),
-            prefix: prefix.unwrap_or(true) && sink != Sink::Ffmpeg,
+            prefix: prefix.unwrap_or(true) && !matches!(sink, Sink::Ffmpeg | Sink::Mqtt),
             flow_control: flow_control.unwrap_or(false),
             slot: slot(request)?,
             start: start.map(Moment),
@@ -329,7 +348,7 @@ impl Order {
     }
 
     /// Bytes of a chunk, as the SmartMeter has them: a tenth of a second, rounded up to a power of two
-    /// and down to whole samples.
+    /// and down to whole samples. Over MQTT each sample is a message.
     pub fn chunk(&self) -> usize {
         let sample = self.measures.bytes();
         let most = match self.sink {
@@ -338,6 +357,7 @@ impl Order {
         };
         let bytes = match self.sink {
             Sink::Serial => SERIAL_CHUNK,
+            Sink::Mqtt => sample,
             _ => chunk_at(self.rate, sample).min(most),
         };
         (bytes - bytes % sample).max(sample)
@@ -663,6 +683,23 @@ mod tests {
             ),
             r#"{"port":54323,"slot":[0,3],"measures":"v,i_L3","chunksize":8,"samplingrate":10,"conn_type":"UDP","measurements":2,"prefix":true,"flowCtr":true,"unit":"V,mA"}"#
         );
+    }
+
+    #[test]
+    fn a_raw_stream_has_all_values_at_four_kilohertz_or_what_the_board_can() {
+        let ordered = |rate| parsed(&format!(r#""type":"FFMPEG","rate":{rate}"#), HOST);
+        for (max_rate, expected) in [(HOST, 4_000), (4_000, 4_000), (50, 50)] {
+            assert_eq!(Ok(Order::raw(max_rate)), ordered(expected));
+        }
+    }
+
+    #[test]
+    fn over_mqtt_a_chunk_is_a_sample() {
+        for (rate, measures, expected) in [(1, "v,i", 24), (32_000, "v,i", 24), (50, "v,i_L2", 8)] {
+            let payload = format!(r#""type":"MQTT","rate":{rate},"measures":"{measures}""#);
+            let order = parsed(&payload, HOST).unwrap();
+            assert_eq!((order.chunk(), order.prefix), (expected, false));
+        }
     }
 
     #[test]

@@ -18,8 +18,12 @@ pub const CAPACITY: usize = 3_670_016;
 /// Runs that may wait: so many different telegrams.
 const RUNS: usize = 24;
 
+/// Samples that may wait for the broker, at rates below that: what it does not take in a second it will
+/// not take later either.
+const FEW: u32 = 16;
+
 /// Bytes of the longest sample.
-const MAX_SAMPLE: usize = 6 * VALUE;
+pub const MAX_SAMPLE: usize = 6 * VALUE;
 
 /// What is before a chunk: a word, its length and its number.
 const PREFIX: &[u8] = b"Data:";
@@ -63,6 +67,18 @@ impl Sample {
     }
 }
 
+/// Decimals of V, A, W and var in [`thousandths`].
+pub const VALUE_DECIMALS: u8 = 3;
+
+/// The values of a packet without prefix as whole numbers; `None` is what the meter does not say.
+pub fn thousandths(packet: &[u8]) -> impl Iterator<Item = Option<i64>> {
+    packet.as_chunks().0.iter().map(|bytes| {
+        let value = f32::from_le_bytes(*bytes) * 1000.0;
+        let half = if value < 0.0 { -0.5 } else { 0.5 };
+        (!value.is_nan()).then_some((value + half) as i64)
+    })
+}
+
 /// Equal samples in a row.
 #[derive(Debug, Clone, Copy)]
 struct Run {
@@ -97,6 +113,8 @@ pub struct Stream {
     /// How many of those lost have been told.
     told: u64,
     packets: u32,
+    /// Samples sent before the slot that is open, or was last.
+    before_slot: u64,
     clear: bool,
     requested: u32,
     /// Once it has ended: how many samples still go.
@@ -108,11 +126,15 @@ impl Stream {
     /// due when the time between two samples has passed.
     pub fn new(order: &Order, held: Sample, now: Instant) -> Self {
         let width = order.measures.bytes();
+        let capacity = match order.sink {
+            Sink::Mqtt => order.rate.max(FEW),
+            _ => (CAPACITY / width) as u32,
+        };
         Self {
             rate: order.rate.max(1),
             width,
             chunk: (order.chunk() / width) as u32,
-            capacity: (CAPACITY / width) as u32,
+            capacity,
             prefix: order.prefix,
             line_ends: order.prefix && order.sink == Sink::Serial,
             slot: order.slot,
@@ -125,6 +147,7 @@ impl Stream {
             lost: 0,
             told: 0,
             packets: 0,
+            before_slot: 0,
             clear: !order.flow_control,
             requested: 0,
             last: None,
@@ -206,7 +229,7 @@ impl Stream {
         }
         let count = wanted;
         packet.clear();
-        // A packet of the longest chunk has room for all this.
+        // Whoever asks has room for the chunks of this order.
         if self.prefix {
             let length = (count as usize * self.width) as u16;
             let _ = packet.extend_from_slice(PREFIX);
@@ -226,11 +249,32 @@ impl Stream {
         true
     }
 
+    /// Whether samples go at times only.
+    pub fn has_slot(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    /// Samples that its slot has sent and left, once it is over at `now`.
+    pub fn slot_over(&mut self, now: Option<Moment>) -> Option<(u64, u32)> {
+        let sent = self.sent - self.before_slot;
+        if sent == 0 || self.is_open(now) || self.last.is_some() {
+            return None;
+        }
+        self.before_slot = self.sent;
+        let left = self.waiting;
+        Some((sent, if left >= self.chunk { left } else { 0 }))
+    }
+
     /// When the next packet is whole; `None` while nothing is to go. Its slot may be closed then.
     pub fn ready_at(&self) -> Option<Instant> {
         let wanted = self.wanted();
         let last = self.sent + self.lost + u64::from(wanted);
         (wanted > 0).then(|| self.at(last))
+    }
+
+    /// When the first sample of the next packet was due, or will be.
+    pub fn next_at(&self) -> Instant {
+        self.at(self.sent + self.lost + 1)
     }
 
     /// Samples made so far.
@@ -432,6 +476,29 @@ mod tests {
         let bytes = sent(&mut line);
         assert_eq!(bytes.len(), 11 + 128 + 2);
         assert_eq!(bytes.last_chunk(), Some(b"\r\n"));
+    }
+
+    #[test]
+    fn a_slot_that_is_over_says_once_what_it_has_sent_and_left() {
+        let order = order(r#""type":"TCP","rate":10,"slot":[1,2]"#);
+        let mut stream = Stream::new(&order, sample(1), at(0));
+        let (open, closed) = (Some(Moment(1_000)), Some(Moment(2_000)));
+        let mut packet = Packet::new();
+        stream.advance(at(500));
+        assert_eq!(stream.slot_over(closed), None);
+        for _ in 0..3 {
+            assert!(stream.packet(open, &mut packet));
+        }
+        assert_eq!(stream.slot_over(open), None);
+        assert_eq!(stream.slot_over(closed), Some((3, 2)));
+        assert_eq!(stream.slot_over(closed), None);
+        while stream.packet(open, &mut packet) {}
+        assert_eq!(stream.slot_over(closed), Some((2, 0)));
+        let order = self::order(r#""type":"TCP","rate":10"#);
+        let mut always = Stream::new(&order, sample(1), at(0));
+        always.advance(at(500));
+        assert!(always.packet(None, &mut packet));
+        assert_eq!(always.slot_over(None), None);
     }
 
     #[test]

@@ -298,3 +298,45 @@ fn telegrams_of_any_fragmentation_give_the_same_readings() {
         assert_eq!(outcome.values(), [1, 2, 3], "{size}");
     }
 }
+
+/// A frame of an encrypted port, and its key.
+const FRAME: &[u8] = include_bytes!("../../fixtures/encrypted/lu.bin");
+const KEY: &str = "73696d756c61746564206d6574657221";
+
+#[test]
+fn an_encrypted_port_is_told_now_and_then_and_counted_always() {
+    for (key, reason) in [
+        ("", "encrypted"),
+        ("00000000000000000000000000000000", "key"),
+    ] {
+        let bench = Bench::new().set("decryption_key", key);
+        let outcome = bench.run(async |line| {
+            for _ in 0..125 {
+                line.send(FRAME);
+                pause(10_000).await;
+            }
+        });
+        let told: Vec<u64> = outcome
+            .told
+            .all()
+            .iter()
+            .filter(|(_, told)| *told == Told::Refused(reason))
+            .map(|(at, _)| *at)
+            .collect();
+        assert_eq!(told, [0, 600_000, 1_200_000], "{reason}");
+        assert_eq!(outcome.stats.all_refused(), 125, "{reason}");
+    }
+}
+
+#[test]
+fn an_encrypted_port_is_read_with_its_key() {
+    let bench = Bench::new().set("decryption_key", KEY);
+    let outcome = bench.run(async |line| {
+        for piece in FRAME.chunks(7) {
+            line.send(piece);
+            pause(1).await;
+        }
+    });
+    assert_eq!(outcome.readings.len(), 1);
+    assert_eq!(outcome.stats.all_refused(), 0);
+}

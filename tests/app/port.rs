@@ -238,7 +238,9 @@ impl Bench {
             let consumer = async {
                 let mut readings = Vec::new();
                 while let Some(taken) = mailbox.take().await {
-                    let value = thousandths(&taken, "delivered_low").unwrap();
+                    let registers = ["delivered_low", "delivered_total"];
+                    let value = registers.iter().find_map(|name| thousandths(&taken, name));
+                    let value = value.unwrap();
                     readings.push((Instant::now().as_millis(), value));
                     Timer::after(self.holds).await;
                     taken.done();

@@ -19,7 +19,14 @@ pub struct Client {
 
 impl Client {
     fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Client::connect_to("127.0.0.1", port)
+    }
+
+    fn connect_to(address: &str, port: u16) -> Client {
+        Client::of(TcpStream::connect((address, port)).unwrap())
+    }
+
+    fn of(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
             lines: BufReader::new(stream),
@@ -28,7 +35,21 @@ impl Client {
 
     /// A client and what it is told first.
     pub fn greeted(port: u16) -> (Client, serde_json::Value) {
-        let mut client = Client::connect(port);
+        Client::greeted_at("127.0.0.1", port)
+    }
+
+    /// The same at another address.
+    pub fn greeted_at(address: &str, port: u16) -> (Client, serde_json::Value) {
+        Client::connect_to(address, port).greeting()
+    }
+
+    /// The same over a connection that the device has made.
+    pub fn over(stream: TcpStream) -> (Client, serde_json::Value) {
+        Client::of(stream).greeting()
+    }
+
+    fn greeting(self) -> (Client, serde_json::Value) {
+        let mut client = self;
         let line = client.line().expect("a greeting");
         let json = line.strip_prefix("Info:").expect("its prefix");
         (client, serde_json::from_str(json).unwrap())
@@ -50,6 +71,11 @@ impl Client {
                 None
             }
         }
+    }
+
+    /// What comes next, lines or not.
+    pub fn reader(&mut self) -> &mut impl BufRead {
+        &mut self.lines
     }
 
     pub fn send(&mut self, request: &str) {
@@ -93,7 +119,7 @@ impl Client {
 pub fn port(running: &mut Running, what: &str) -> u16 {
     running.wait_for(what, |lines| {
         let line = lines.iter().find(|line| line.starts_with(what))?;
-        let separator = if what == "commands" { ":" } else { "port " };
+        let separator = if what == "broker" { "port " } else { ":" };
         let (_, rest) = line.split_once(separator)?;
         rest.split(|c: char| !c.is_ascii_digit())
             .next()?

@@ -3,7 +3,9 @@
 mod commands;
 mod decode;
 mod mistakes;
+mod names;
 mod running;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;

@@ -3,22 +3,34 @@
 //! `golden.txt` is a transcript. `>` is sent, `<` comes back, log lines first, as a client sees them.
 //! `@` is what happens meanwhile. `UPDATE_GOLDEN=1` writes the `<` lines anew.
 
-use std::{env, fmt::Write, fs, net::SocketAddr, path::Path};
+use std::{
+    convert::Infallible,
+    env,
+    fmt::Write,
+    fs,
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+};
 
 use embassy_futures::{
+    join::join,
     poll_once,
-    select::{Either3, select3},
+    select::{Either4, select4},
     yield_now,
 };
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embassy_time::{Duration, Timer};
 use metertrekker::{
-    app::{monitor::Monitor, ntp, stats::Stats},
+    app::{
+        monitor::{Failure, Monitor},
+        ntp,
+        stats::Stats,
+    },
     settings::{KEYS, Settings},
     smartmeter::{
         answer::{Answer, Whole},
         command::COMMANDS,
-        device::{Client, Device, Peer},
+        device::{Client, Device, Link, News, Peer},
         journal::{self, Journal, MAX_TEXT},
         line::{Line, Lines},
         log::Level,
@@ -84,7 +96,7 @@ async fn until_restart<'f>(
     let device = Device::open("smartmeterX", clock, store, &stats)
         .await
         .with_journal(journal);
-    device.address.set(Some([192, 168, 0, 138].into()));
+    device.set_address(Some([192, 168, 0, 138].into()));
     // Three seconds from what the board thinks.
     let network = TimeServer::new(EPOCH + 3_000);
     let started = Signal::<NoopRawMutex, ()>::new();
@@ -93,9 +105,28 @@ async fn until_restart<'f>(
         ntp::run(&device, &network, 1).await
     };
     let script = script(lines, &device, journal, &network, &started, out);
-    match select3(device.keep_log(), timing, script).await {
-        Either3::First(never) | Either3::Second(never) => match never {},
-        Either3::Third(()) => {}
+    let carrying = join(carry(&device), publish(&device));
+    match select4(device.keep_log(), timing, carrying, script).await {
+        Either4::First(never) | Either4::Second(never) | Either4::Third((never, _)) => {
+            match never {}
+        }
+        Either4::Fourth(()) => {}
+    }
+}
+
+/// Wherever samples go, they are gone.
+async fn carry(device: &Device<'_, '_, Flash>) -> Infallible {
+    loop {
+        device.outlet(&mut Packet::new()).await;
+    }
+}
+
+async fn publish(device: &Device<'_, '_, Flash>) -> Infallible {
+    let mut samples = false;
+    loop {
+        if let News::Turned(on) = device.news(samples, &mut Packet::new()).await {
+            samples = on;
+        }
     }
 }
 
@@ -135,7 +166,7 @@ async fn script(
                 all += &String::from_utf8_lossy(answer.bytes());
             }
             while device.last_packet(&the_client, &mut Packet::new()) {}
-            // Who keeps the log has its turn.
+            // Who keeps the log, and who carries samples, has its turn.
             yield_now().await;
             for line in all.split_terminator("\r\n") {
                 writeln!(out, "< {line}").unwrap();
@@ -153,6 +184,12 @@ async fn script(
             ["telegram", "one"] => device.believed(&reading(&one_phase())),
             ["telegram", "old"] => device.believed(&reading(&old())),
             ["seconds", count] => Timer::after(Duration::from_secs(count.parse().unwrap())).await,
+            ["stream", "connects"] => assert!(device.raw_joined(([192, 168, 0, 9], 49_999).into())),
+            ["stream", "leaves"] => device.raw_left(([192, 168, 0, 9], 49_999).into()),
+            ["broker", "connects"] => device.connected(Duration::from_secs(0)),
+            ["broker", "leaves"] => {
+                device.disconnected::<Infallible>(Failure::Closed, Duration::from_secs(1));
+            }
             // The network is there.
             ["network"] => started.signal(()),
             ["time", "server", "answers"] => network.answers(22),
@@ -171,6 +208,15 @@ async fn script(
                     listener.try_next_message_pure();
                     yield_now().await;
                 }
+            }
+            ["radio"] => device.is_access_point("smartmeterX"),
+            ["radio", ssid, rssi] => {
+                let link = Link {
+                    ssid: ssid.try_into().unwrap(),
+                    bssid: [0x02, 0, 0x5E, 0x10, 0, 0xAF],
+                    rssi: rssi.parse().unwrap(),
+                };
+                device.is_in_network(link, [192, 168, 0, 139].into());
             }
             ["restart"] => return,
             _ => panic!("{line}"),
@@ -273,7 +319,15 @@ fn the_longest_answers_fit() {
         for key in KEYS {
             let zone = format!("<{}>0", "A".repeat(45));
             let longest = [
-                &zone, "65535", "3600", "120", "false", "optional", "dsmr4", "3",
+                "00112233445566778899aabbccddeeff",
+                &zone,
+                "65535",
+                "3600",
+                "120",
+                "false",
+                "optional",
+                "dsmr4",
+                "3",
             ];
             let quotes = [64, 32].map(|count| "\"".repeat(count));
             let topic = format!("/{}", "\"".repeat(63));
@@ -294,6 +348,36 @@ fn the_longest_answers_fit() {
                 "{line}"
             );
         }
+        // Each of the networks too, and the device is in one of them.
+        for number in 0..5 {
+            let ssid = format!("{number}{}", "\"".repeat(31));
+            let password = "\"".repeat(63);
+            let line =
+                serde_json::json!({"cmd": "addWifi", "payload": {"ssid": ssid, "pwd": password}});
+            answer.clear();
+            device
+                .answer_whole(line.to_string().as_bytes(), &mut client, &mut answer)
+                .await;
+            let json: serde_json::Value = serde_json::from_slice(answer.json()).expect("addWifi");
+            assert_eq!(
+                (&json["error"], &json["pwd"]),
+                (&false.into(), &password.into())
+            );
+        }
+        let unknown = "\u{1}".repeat(32);
+        let line = serde_json::json!({"cmd": "delWifi", "payload": {"ssid": unknown}});
+        answer.clear();
+        device
+            .answer_whole(line.to_string().as_bytes(), &mut client, &mut answer)
+            .await;
+        let json: serde_json::Value = serde_json::from_slice(answer.json()).expect("delWifi");
+        assert_eq!(json["msg"], format!("SSID {unknown} not found"));
+        let link = Link {
+            ssid: "\"".repeat(32).as_str().try_into().unwrap(),
+            bssid: [255; 6],
+            rssi: -128,
+        };
+        device.is_in_network(link, Ipv6Addr::from([0xFF; 16]).into());
         for command in ["settings", "info", "getPower", "getEnergy"] {
             answer.clear();
             let line = format!(r#"{{"cmd":"{command}"}}"#);

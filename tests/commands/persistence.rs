@@ -16,6 +16,7 @@ use metertrekker::{
         ram_flash::{RamFlash, TornErase},
     },
     storage::Store,
+    wifi::{NETWORKS, Password, Ssid},
 };
 
 use super::telegrams::{reading, three_phases};
@@ -24,13 +25,20 @@ use super::telegrams::{reading, three_phases};
 type Flash = RamFlash<1024, 3>;
 
 /// What a user can set, one command after the other.
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 13] = [
     r#"{"cmd":"mqttServer","payload":{"server":"broker.local"}}"#,
     r#"{"cmd":"settings","payload":{"interval":60,"root":"home/meter","mqtt_password":"secret"}}"#,
     r#"{"cmd":"calibration","cal":[1.1,1.2,1.3,1.4,1.5,1.6]}"#,
     r#"{"cmd":"dailyRestart","hour":4,"minute":30}"#,
     r#"{"cmd":"settings","payload":{"interval":15,"mqtt_server":"-"}}"#,
     r#"{"cmd":"timeServer","payload":{"server":"192.168.1.12","port":1123}}"#,
+    r#"{"cmd":"addWifi","payload":{"ssid":"home","pwd":"secret12"}}"#,
+    r#"{"cmd":"addWifi","payload":{"ssid":"guest","pwd":""}}"#,
+    r#"{"cmd":"delWifi","payload":{"ssid":"home"}}"#,
+    // In the place of the last one.
+    r#"{"cmd":"addWifi","payload":{"ssid":"shed","pwd":"another secret"}}"#,
+    r#"{"cmd":"mdns","payload":{"name":"meter-1"}}"#,
+    r#"{"cmd":"basicReset"}"#,
     r#"{"cmd":"factoryReset"}"#,
 ];
 
@@ -38,8 +46,9 @@ const COMMANDS: [&str; 7] = [
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     settings: Settings,
-    /// Calibration and daily restart stand in there.
+    /// Calibration, daily restart, name and networks stand in there.
     info: String,
+    networks: Vec<Option<(Ssid, Password)>>,
 }
 
 /// Starts the device, sends `commands`, and shows what it is afterwards.
@@ -71,10 +80,15 @@ fn run_until(flash: Flash, commands: &[&str], cut: Option<u64>) -> (Flash, Seen,
             let info_line = br#"{"cmd":"info"}"#;
             device.answer_whole(info_line, &mut client, &mut info).await;
             let info = String::from_utf8(info.bytes().to_vec()).unwrap();
+            let mut networks = Vec::new();
+            for place in 0..NETWORKS as u8 {
+                networks.push(device.credentials(place));
+            }
             (
                 Seen {
                     settings: device.settings(),
                     info,
+                    networks,
                 },
                 answers,
             )
@@ -99,12 +113,15 @@ fn a_power_cut_leaves_each_setting_old_or_new_and_what_was_answered_stays() {
                 let (mut flash, _, answers) = run_until(flash, &[command], Some(cut));
                 flash.restore_power();
                 let (_, now, _) = run(flash, &[]);
-                let reset = number == COMMANDS.len() - 1;
+                let reset = command.contains("Reset");
                 if answers[0].contains(r#""error":false"#) {
                     assert_eq!(now, new, "{command} {cut}");
                 }
                 // A reset is whole, the rest is whole by keys.
                 assert!(!reset || now == old || now == new, "{cut} {now:?}");
+                // A network is there with its password, or not at all.
+                let known = [&old.networks, &new.networks];
+                assert!(known.contains(&&now.networks), "{command} {cut}");
                 for key in KEYS {
                     let value = now.settings.get(key.name);
                     let known = [old.settings.get(key.name), new.settings.get(key.name)];
@@ -124,7 +141,10 @@ fn a_power_cut_leaves_each_setting_old_or_new_and_what_was_answered_stays() {
 fn flash_that_takes_no_writes_is_said_and_nothing_changes() {
     let (mut flash, old, _) = run(Flash::new(), &[]);
     flash.set_broken(true);
-    let (_, now, answers) = run(flash, &COMMANDS[..4]);
+    let (_, now, answers) = run(
+        flash,
+        &[&COMMANDS[..4], &COMMANDS[6..8], &COMMANDS[10..11]].concat(),
+    );
     assert_eq!(now, old);
     for answer in answers {
         assert!(answer.contains(r#""error":true"#), "{answer}");

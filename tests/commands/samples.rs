@@ -165,19 +165,25 @@ fn in_its_slot_a_client_gets_all_that_has_waited() {
     let network = Network::new();
     serve(&network, async |_| {
         // So that the line of each second is not what wakes it.
-        pause(300).await;
+        pause(350).await;
         network.connect(&one);
         // It is second 0 of 10.
         sample(&one, r#""rate":100,"slot":[5,10]"#);
-        pause(4_690).await;
+        pause(4_640).await;
         assert!(parted(&one).1.is_empty());
         pause(20).await;
         let count: usize = parted(&one).1.iter().map(|(_, v)| v.len() / 6).sum();
         assert!((460..=471).contains(&count), "{count}");
-        pause(1_000).await;
-        parted(&one);
+        pause(1_080).await;
+        let (lines, packets) = parted(&one);
+        let count = count + 10 * packets.len();
+        // What comes next waits for the next slot.
+        let sent = format!("[I]03/02 11:27:46: sent {count} samples");
+        assert!(lines.iter().any(|line| line.ends_with(&sent)), "{lines:?}");
         pause(3_000).await;
-        assert!(parted(&one).1.is_empty());
+        let (lines, packets) = parted(&one);
+        assert!(packets.is_empty());
+        assert!(lines.iter().all(|line| !line.contains("sent")), "{lines:?}");
     });
 }
 

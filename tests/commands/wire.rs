@@ -89,7 +89,34 @@ impl Wire {
 }
 
 /// The device's end of a wire, or one direction of it.
-pub struct Socket<'w>(&'w Wire);
+pub struct Socket<'w> {
+    wire: &'w Wire,
+    is_whole: bool,
+}
+
+impl<'w> Socket<'w> {
+    fn new(wire: &'w Wire) -> Self {
+        Self {
+            wire,
+            is_whole: true,
+        }
+    }
+
+    fn direction(&self) -> Self {
+        Self {
+            wire: self.wire,
+            is_whole: false,
+        }
+    }
+}
+
+impl Drop for Socket<'_> {
+    fn drop(&mut self) {
+        if self.is_whole && self.wire.ended().is_none() {
+            self.wire.ended.set(Some("dropped"));
+        }
+    }
+}
 
 impl ErrorType for Socket<'_> {
     type Error = std::io::Error;
@@ -97,7 +124,7 @@ impl ErrorType for Socket<'_> {
 
 impl Read for Socket<'_> {
     async fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let wire = self.0;
+        let wire = self.wire;
         wire.when(|| {
             let comes = !wire.sent.borrow().is_empty() || wire.hung_up.get();
             comes.then_some(())
@@ -114,7 +141,7 @@ impl Read for Socket<'_> {
 
 impl Write for Socket<'_> {
     async fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let wire = self.0;
+        let wire = self.wire;
         if wire.hung_up.get() {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         }
@@ -147,18 +174,18 @@ impl TcpSplit for Socket<'_> {
         Self: 'a;
 
     fn split(&mut self) -> (Socket<'_>, Socket<'_>) {
-        (Socket(self.0), Socket(self.0))
+        (self.direction(), self.direction())
     }
 }
 
 impl TcpShutdown for Socket<'_> {
     async fn close(&mut self, _: Close) -> std::io::Result<()> {
-        self.0.ended.set(Some("closed"));
+        self.wire.ended.set(Some("closed"));
         Ok(())
     }
 
     async fn abort(&mut self) -> std::io::Result<()> {
-        self.0.ended.set(Some("aborted"));
+        self.wire.ended.set(Some("aborted"));
         Ok(())
     }
 }
@@ -206,7 +233,7 @@ impl<'w> TcpConnect for Network<'w> {
             .borrow_mut()
             .push((Instant::now().as_secs(), remote));
         match self.answering.borrow_mut().pop_front() {
-            Some(wire) => Ok(Socket(wire)),
+            Some(wire) => Ok(Socket::new(wire)),
             None => Err(std::io::ErrorKind::ConnectionRefused.into()),
         }
     }
@@ -238,7 +265,7 @@ impl<'w> TcpAccept for Network<'w> {
         let wire = self.arriving.receive().await;
         Ok((
             SocketAddr::new([192, 168, 0, 7].into(), wire.port),
-            Socket(wire),
+            Socket::new(wire),
         ))
     }
 }

@@ -4,6 +4,7 @@
 pub mod child;
 pub mod firmware;
 pub mod influx_line;
+pub mod namespace;
 pub mod peers;
 pub mod qemu;
 pub mod second_reader;

@@ -1,4 +1,4 @@
-//! Real programs on loopback: mosquitto, Telegraf, InfluxDB, chrony. Each has a free port and its state in a folder of its own, and
+//! Real programs on loopback: mosquitto, Telegraf, InfluxDB, chrony, Zeroconf. Each has a free port and its state in a folder of its own, and
 //! ends with its owner.
 //!
 //! A peer that is not installed is a panic under `CI=true`. Elsewhere `start` says on standard error what did not run,
@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::process::Signal;
@@ -461,6 +461,25 @@ impl Chrony {
     pub fn stop(&mut self) {
         self.running.stop();
     }
+}
+
+/// A resolver that browses for this device's services at an address of this machine, and prints what comes and goes;
+/// resolver.py says how. It has Debian's Python, whose package has Zeroconf.
+pub fn resolver(address: &str) -> Option<Running> {
+    const PYTHON: &str = "/usr/bin/python3";
+    let has_zeroconf = Command::new(PYTHON)
+        .args(["-c", "import zeroconf"])
+        .output();
+    if !has_zeroconf.is_ok_and(|output| output.status.success()) {
+        missing("Zeroconf for Python", "apt-get install python3-zeroconf");
+        return None;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/resolver.py");
+    let mut command = Command::new(PYTHON);
+    command.args([script, address]).stdin(Stdio::piped());
+    let mut running = Running::start_with_input("resolver.py", &mut command);
+    running.wait_for_line("browsing");
+    Some(running)
 }
 
 fn influxdb_conf(folder: &Path) -> String {

@@ -42,8 +42,9 @@ pub struct Board {
 
 impl Board {
     /// Starts the image with these words, without a network, and waits until it is ready.
-    pub fn without_broker() -> Option<Self> {
-        let mut board = Self::begin(&["-nic", "none"], &["network=false"])?;
+    pub fn without_broker(words: &[&str]) -> Option<Self> {
+        let words = [&["network=false"], words].concat();
+        let mut board = Self::begin(&["-nic", "none"], &words)?;
         board.connect();
         Some(board)
     }

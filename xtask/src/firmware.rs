@@ -65,23 +65,31 @@ pub fn build_for_tests() -> Result<(), String> {
     Ok(())
 }
 
+/// The board whose firmware is a program.
+const HOST: &str = "host";
+
 #[derive(Deserialize)]
 struct Board {
     soc: String,
 }
 
+/// The boards that have an image.
 fn boards() -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(shell::root().join("boards"))
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+        .filter(|name| name != HOST)
         .collect();
     names.sort();
     names
 }
 
 fn build_board(toolchain: &Toolchain, name: &str) -> Result<PathBuf, String> {
+    if name == HOST {
+        return Err("the board host is a program, not an image: `cargo build` makes it".into());
+    }
     let file = shell::root().join("boards").join(format!("{name}.toml"));
     let text = fs::read_to_string(&file)
         .map_err(|_| format!("no board {name}: there are {}", boards().join(", ")))?;

@@ -11,7 +11,7 @@ unsafe extern "C" {
     static mut _stack_limit: u32;
 }
 
-/// The bytes of stack that `work` takes, and what it returns. Less than 128 is told as 128.
+/// The bytes of stack that `work` takes, and what it returns. Less than 32 is told as 32.
 #[inline(never)]
 pub fn depth<T>(work: impl FnOnce() -> T) -> (u32, T) {
     let top = get_stack_pointer().cast_mut();

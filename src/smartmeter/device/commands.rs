@@ -4,7 +4,7 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Client, Device, Peer, Rest, at_once, events::Ip};
+use super::{Client, Device, Peer, Reset, Rest, at_once, events::Ip};
 use crate::{
     p1::timestamp::Utc,
     settings::{self, Form, KEYS, Settings, Text},
@@ -12,6 +12,7 @@ use crate::{
         answer::{Answer, Escaped, Reply},
         command::{
             Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply, is_exclusive,
+            network,
         },
         energy::Kept,
         fixed::Rounded,
@@ -33,7 +34,8 @@ const GUESS: Duration = Duration::from_secs(1);
 const FORMAT_ERROR: &str = r#"JSON format error, syntax: {"cmd":<cmdName>, "[payload":{<data>}]}}"#;
 
 /// The settings that meter and publisher do not work with.
-const NOT_OF_TASKS: [&str; 5] = [
+const NOT_OF_TASKS: [&str; 6] = [
+    "transmit_power",
     "command_password",
     "stream_server",
     "time_server",
@@ -80,6 +82,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             Some(Rest::Info) => {
                 self.rest_of_info(reply);
+                Some(Rest::Networks { of_info: true })
+            }
+            Some(Rest::Networks { of_info }) => {
+                self.networks_of(of_info, reply);
                 None
             }
             Some(Rest::Settings(shown)) => self.show(shown, reply).map(Rest::Settings),
@@ -115,6 +121,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let done = match Command::parse(&request) {
             Ok(command) if self.is_locked(client) && !command.is_open() => Err(Refusal::Locked),
             _ if is_exclusive(&request.command)
+                && !self.is_order_of_raw_stream(&request)
                 && let Some(peer) = self.sampler() =>
             {
                 Err(Refusal::Busy(peer))
@@ -128,7 +135,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 let _ = uwrite!(text, "Received unknown command");
             });
         }
-        answer.object(|answer| {
+        let has_networks = matches!(
+            refusal,
+            Refusal::NetworkKnown(_) | Refusal::NetworkUnknown(_) | Refusal::NetworksFull
+        );
+        answer.pass(|answer| {
+            answer.begin();
             answer.head(true, &request.command);
             if refusal != Refusal::Idle {
                 answer.composed("msg", |text| refusal.write(text));
@@ -136,7 +148,13 @@ impl<F: NorFlash> Device<'_, '_, F> {
             if matches!(refusal, Refusal::Busy(_)) {
                 answer.string("state", "busy");
             }
+            if !has_networks {
+                answer.end();
+            }
         });
+        if has_networks {
+            client.rest = Some(Rest::Networks { of_info: false });
+        }
     }
 
     /// Whether a client has to give the password first. Whoever holds the cable has the device.
@@ -206,8 +224,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 });
             }
             Command::Restart => self.restart()?,
-            // There is no other name than the board's yet.
-            Command::FactoryReset | Command::BasicReset => self.reset()?,
+            Command::FactoryReset => self.reset(Reset::All).await?,
+            Command::BasicReset => self.reset(Reset::AllButName).await?,
             Command::ResetEnergy { energy, since } => {
                 self.reset_energy(energy, since, name, answer)?;
             }
@@ -244,6 +262,47 @@ impl<F: NorFlash> Device<'_, '_, F> {
             Command::ClearLog => {
                 self.clear_log()?;
                 answer.object(|answer| answer.head(false, name));
+            }
+            Command::Mdns(new) => {
+                self.rename(&new)?;
+                answer.object(|answer| {
+                    answer.head(false, name);
+                    answer.composed("msg", |text| {
+                        let _ = uwrite!(text, "Set MDNS name to: {}", new.as_str());
+                    });
+                    answer.string("mdns_name", &new);
+                });
+            }
+            Command::AddWifi => {
+                let (ssid, password) = network(request)?;
+                self.add_network(&ssid, &password)?;
+                // Who reads along over MQTT has not asked.
+                let shown = match client.peer {
+                    Peer::Mqtt => "***",
+                    _ => password.as_str(),
+                };
+                answer.pass(|answer| {
+                    answer.begin();
+                    answer.head(false, name);
+                    answer.string("ssid", &ssid);
+                    answer.string("pwd", shown);
+                    answer.composed("msg", |text| {
+                        let ssid = ssid.as_str();
+                        let _ = uwrite!(text, "New Ap, SSID: {}, PW: {}", ssid, shown);
+                    });
+                });
+                client.rest = Some(Rest::Networks { of_info: false });
+            }
+            Command::DelWifi(ssid) => {
+                self.remove_network(&ssid)?;
+                answer.pass(|answer| {
+                    answer.begin();
+                    answer.head(false, name);
+                    answer.composed("msg", |text| {
+                        let _ = uwrite!(text, "Removed SSID: {}", ssid.as_str());
+                    });
+                });
+                client.rest = Some(Rest::Networks { of_info: false });
             }
             Command::MqttServer(server) => {
                 self.change(request, Some(MQTT_SERVER))?;
@@ -365,14 +424,14 @@ impl<F: NorFlash> Device<'_, '_, F> {
         rest
     }
 
-    /// Hands over what each new client gets: the first half, [`rest_of_info`](Self::rest_of_info) has the second.
+    /// Hands over what each new client gets: its first third, [`rest_of_info`](Self::rest_of_info) and
+    /// [`networks_of`](Self::networks_of) have the others.
     fn info(&self, reply: &mut dyn Reply) {
         let now = self.local_now();
         let state = self.state.borrow();
         let settings = &state.settings;
         reply.pass(|answer| {
-            answer.part("Info:{");
-            answer.resume(true);
+            answer.begin();
             answer.string("cmd", "info");
             // Tools compare it with this very text.
             answer.string("type", "smartmeter");
@@ -382,7 +441,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             answer.composed("sys_time", |text| {
                 let _ = uwrite!(text, "{}", Long(now));
             });
-            answer.string("name", self.name);
+            answer.string("name", &state.name);
             answer.composed("ip", |text| {
                 if let Some(address) = self.address.get() {
                     let _ = uwrite!(text, "{}", Ip(address));
@@ -416,12 +475,22 @@ impl<F: NorFlash> Device<'_, '_, F> {
             });
             let factors = state.calibration.map(|factor| Some(factor.into()));
             answer.numbers("calibration", FACTOR_DECIMALS, factors);
-            answer.string("ssids", "[]");
-            if self.journal.is_some() {
+        });
+    }
+
+    /// Hands over the names of the networks, which end the answer; those of `info` have more behind them.
+    fn networks_of(&self, of_info: bool, reply: &mut dyn Reply) {
+        reply.pass(|answer| {
+            answer.resume(false);
+            self.show_networks(answer);
+            if of_info {
+                self.networks.show(answer);
+            }
+            if of_info && self.journal.is_some() {
                 answer.number("log_erases", self.log_erases.get());
                 answer.number("log_lost", self.log_lost.get());
             }
-            answer.part("}\r\n");
+            answer.end();
         });
     }
 
@@ -601,8 +670,7 @@ impl Shown {
     }
 
     fn begin(answer: &mut Answer) {
-        answer.part("Info:{");
-        answer.resume(true);
+        answer.begin();
         answer.head(false, "settings");
         answer.part(r#","settings":{"#);
     }
@@ -623,7 +691,8 @@ impl Shown {
                 Form::Secret => answer.string(key.name, "***"),
             }
         }
-        answer.part("}}\r\n");
+        answer.part("}");
+        answer.end();
         None
     }
 }

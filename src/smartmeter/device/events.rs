@@ -35,6 +35,10 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
             let meter = totals::meter(reading);
             state.energy.update(meter, &values, now, utc);
             state.values = values;
+            if state.switches.update(reading) {
+                self.has_switched.set(true);
+                self.switched.signal(());
+            }
         }
         self.sample_from_now();
     }
@@ -46,7 +50,15 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
 
     fn refused(&self, refusal: Refusal) {
         self.tell(Level::Warning, |text| {
-            let _ = uwrite!(text, "A telegram was refused: {}", refusal.name());
+            let _ = match refusal {
+                Refusal::Encrypted { .. } => {
+                    uwrite!(text, "The P1 port is encrypted: set decryption_key")
+                }
+                Refusal::Key { .. } => {
+                    uwrite!(text, "decryption_key does not fit this meter's frames")
+                }
+                _ => uwrite!(text, "A telegram was refused: {}", refusal.name()),
+            };
         });
     }
 
@@ -71,6 +83,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
 
     fn connected(&self, _: Duration) {
         self.connected.set(true);
+        self.switched.signal(());
         self.complained.set(false);
         self.tell(Level::Info, |text| {
             let state = self.state.borrow();
@@ -86,6 +99,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
         let was_connected = self.connected.replace(false);
         let server = self.state.borrow().settings.mqtt_server.clone();
         if was_connected {
+            self.broker_lost();
             self.tell(Level::Info, |text| {
                 let _ = uwrite!(text, "MQTT disconnected from {}", server.as_str());
             });

@@ -78,6 +78,26 @@ impl<F: NorFlash> Device<'_, '_, F> {
         });
     }
 
+    /// Waits until a breaker or relay is another than was published, and there is a broker to tell it.
+    pub async fn switched(&self) {
+        while !(self.has_switched.get() && self.is_connected()) {
+            self.switched.wait().await;
+        }
+    }
+
+    /// The states of breaker and relays, which are published then.
+    pub fn switches(&self, answer: &mut Answer) {
+        self.has_switched.set(false);
+        let now = self.now_or_epoch();
+        let state = self.state.borrow();
+        answer.object(|answer| {
+            state.switches.show(answer);
+            answer.composed("ts", |text| {
+                let _ = uwrite!(text, "{}", now.utc());
+            });
+        });
+    }
+
     /// Whether anything is being sampled.
     pub fn sampling(&self, answer: &mut Answer) {
         let now = self.local_now();

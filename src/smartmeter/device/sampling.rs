@@ -1,6 +1,9 @@
-//! The one sampling that there can be at a time, and whose it is.
+//! The one sampling that there can be at a time, whose it is and who carries its samples.
+
+use core::net::SocketAddr;
 
 use embassy_futures::select::select;
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
@@ -9,12 +12,13 @@ use super::{Client, Device, Peer, State, events::Ip};
 use crate::{
     settings::Text,
     smartmeter::{
-        answer::Reply,
+        answer::{Answer, Reply},
         command::Refusal,
         fixed::{Rounded, Short},
         log::{Entry, Level},
+        request::{Place, Request},
         sampling::{Measures, Order, Sink, Wrong, lead},
-        stream::{PacketView, Sample, Stream},
+        stream::{PacketView, Sample, Stream, VALUE_DECIMALS, thousandths},
         time::{Long, Moment, digits},
     },
 };
@@ -25,9 +29,65 @@ const ATTEMPTS: usize = 3;
 /// Decimals of a rate that was reached.
 const RATE_DECIMALS: u8 = 6;
 
+/// Who carries samples away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    /// The session of this client.
+    Session(Peer),
+    /// Whoever serves raw streams and sends datagrams.
+    Outlet,
+    /// Whoever publishes.
+    Broker,
+}
+
+/// Tells each carrier that there may be something to do; of the sessions only one is ever concerned.
+#[derive(Default)]
+pub(super) struct Changed {
+    session: Signal<CriticalSectionRawMutex, ()>,
+    outlet: Signal<CriticalSectionRawMutex, ()>,
+    broker: Signal<CriticalSectionRawMutex, ()>,
+}
+
+impl Changed {
+    fn signal(&self) {
+        for carrier in [&self.session, &self.outlet, &self.broker] {
+            carrier.signal(());
+        }
+    }
+
+    async fn wait(&self, carrier: Carrier) {
+        match carrier {
+            Carrier::Session(_) => self.session.wait().await,
+            Carrier::Outlet => self.outlet.wait().await,
+            Carrier::Broker => self.broker.wait().await,
+        }
+    }
+}
+
+/// What there is to do for whoever serves raw streams and sends datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlet {
+    /// A packet goes to the client of raw streams.
+    Raw,
+    /// A packet goes there.
+    Datagram(SocketAddr),
+    /// Datagrams are over, or the client of raw streams has got all that it will get.
+    Over,
+}
+
+/// What there is to say over MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Samples are made, or no longer.
+    Turned(bool),
+    /// A sample of these measures, as it was at that time.
+    Sample(Measures, Moment),
+}
+
 /// A sampling from the moment that it was asked for to its last packet.
 pub(super) struct Sampling {
     owner: Peer,
+    sink: Sink,
     measures: Measures,
     flow_control: bool,
     rate: u32,
@@ -38,6 +98,12 @@ pub(super) struct Sampling {
     /// There are values that are not too old.
     is_fresh: bool,
     is_stopped: bool,
+    /// It was said that it has begun, or need not be.
+    is_told: bool,
+    /// Datagrams that could not be sent.
+    failed: u32,
+    /// When lost samples may be told again.
+    tells_lost_at: Instant,
 }
 
 /// How a sampling went.
@@ -53,6 +119,32 @@ pub(super) struct Ended {
 impl Sampling {
     fn has_begun(&self, now: Instant) -> bool {
         self.started <= now
+    }
+
+    fn carrier(&self) -> Carrier {
+        match self.sink {
+            Sink::Tcp | Sink::Serial => Carrier::Session(self.owner),
+            Sink::Udp(_) | Sink::Ffmpeg => Carrier::Outlet,
+            Sink::Mqtt => Carrier::Broker,
+        }
+    }
+
+    /// Whether it ends when the connection of whoever asked for it does.
+    fn ends_with(&self, peer: Peer) -> bool {
+        self.owner == peer && !matches!(self.sink, Sink::Ffmpeg | Sink::Mqtt)
+    }
+
+    fn is_raw(&self) -> bool {
+        self.sink == Sink::Ffmpeg && !self.is_stopped
+    }
+
+    /// The time of the next sample.
+    fn next_at(&self) -> Moment {
+        let since = self
+            .stream
+            .next_at()
+            .saturating_duration_since(self.started);
+        Moment(self.began.0.saturating_add(since.as_millis()))
     }
 }
 
@@ -118,13 +210,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         client: &Client,
         answer: &mut dyn Reply,
     ) -> Result<(), Refusal> {
-        if !matches!(
-            (order.sink, client.peer),
-            (Sink::Tcp, Peer::Network(_)) | (Sink::Serial, Peer::Console)
-        ) {
-            let name = Text::try_from(order.sink.name()).unwrap_or_default();
-            return Err(Refusal::Sample(Wrong::Sink(name)));
-        }
+        self.can_carry(&order, client)?;
         let mut reached = None;
         if let Some(confidence) = order.confidence {
             reached = self.sync_within(confidence).await;
@@ -133,16 +219,9 @@ impl<F: NorFlash> Device<'_, '_, F> {
             // Without it the time that there is has to do; the log says so.
             let _ = self.sync().await;
         }
-        // Another client may have been faster. One that has not begun may be ordered anew by its own.
-        let is_other =
-            |other: &&Sampling| other.has_begun(Instant::now()) || other.owner != client.peer;
-        let other = self
-            .sampling
-            .borrow()
-            .as_ref()
-            .filter(is_other)
-            .map(|other| other.owner);
-        if let Some(peer) = other {
+        // Meanwhile another client may have been faster, and a connection gone.
+        let owner = self.can_carry(&order, client)?;
+        if let Some(peer) = self.in_the_way(&order, owner) {
             return Err(Refusal::Busy(peer));
         }
         let (now, at) = (self.now_or_epoch(), Instant::now());
@@ -155,21 +234,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         };
         if let Some(ahead) = ahead {
             let started = at.saturating_add(Duration::from_millis(ahead));
-            let state = self.state.borrow();
-            let values = state.values.fresh(at, state.most_age()).ok();
-            let held = Sample::of(order.measures, values, &state.calibration);
-            self.rate.set(order.rate);
-            *self.sampling.borrow_mut() = Some(Sampling {
-                owner: client.peer,
-                measures: order.measures,
-                flow_control: order.flow_control,
-                rate: order.rate,
-                stream: Stream::new(&order, held, started),
-                started,
-                began,
-                is_fresh: values.is_some(),
-                is_stopped: false,
-            });
+            self.begin(&order, owner, started, began);
         }
         answer.object(|answer| {
             answer.head(ahead.is_none(), name);
@@ -177,9 +242,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
             if let Some(reached) = reached {
                 answer.number("ntpConfidence", reached);
             }
-            answer.composed("startTs", |text| {
-                let _ = uwrite!(text, "{}", Stamp(began));
-            });
+            // The device's own tools look for the name that the answer to `stop` has.
+            for key in ["startTs", "start_ts"] {
+                answer.composed(key, |text| {
+                    let _ = uwrite!(text, "{}", Stamp(began));
+                });
+            }
             let Some(lead) = lead else { return };
             answer.composed("msg", |text| {
                 let began = Long(self.local(began));
@@ -191,6 +259,69 @@ impl<F: NorFlash> Device<'_, '_, F> {
             });
         });
         Ok(())
+    }
+
+    /// Whose sampling it would be; or why there is no way for its samples to go.
+    fn can_carry(&self, order: &Order, client: &Client) -> Result<Peer, Refusal> {
+        match (order.sink, client.peer) {
+            (Sink::Tcp | Sink::Udp(_), Peer::Network(_)) | (Sink::Serial, Peer::Console) => {
+                Ok(client.peer)
+            }
+            (Sink::Mqtt, _) if self.connected.get() => Ok(client.peer),
+            (Sink::Mqtt, _) => Err(Refusal::Argument("Not connected to the MQTT Server")),
+            (Sink::Ffmpeg, _) => match self.raw.get() {
+                Some(peer) => Ok(Peer::Network(peer)),
+                None => Err(Refusal::Argument("Could not connect to TCP stream")),
+            },
+            (sink, _) => {
+                let name = Text::try_from(sink.name()).unwrap_or_default();
+                Err(Refusal::Sample(Wrong::Sink(name)))
+            }
+        }
+    }
+
+    /// Whose sampling goes on, or will, and is not the one that is ordered anew.
+    fn in_the_way(&self, order: &Order, owner: Peer) -> Option<Peer> {
+        let sampling = self.sampling.borrow();
+        let other = sampling.as_ref()?;
+        let anew = match other.has_begun(Instant::now()) {
+            true => other.is_raw() && order.sink == Sink::Ffmpeg,
+            false => other.owner == owner,
+        };
+        (!anew).then_some(other.owner)
+    }
+
+    /// Whether a request orders the raw stream anew, which it may while that goes on.
+    pub(super) fn is_order_of_raw_stream(&self, request: &Request<'_>) -> bool {
+        let sampling = self.sampling.borrow();
+        let sink: Result<Option<Text<8>>, _> = request.text(Place::Payload, "type");
+        request.command.as_str() == "sample"
+            && sampling.as_ref().is_some_and(Sampling::is_raw)
+            && sink.is_ok_and(|sink| sink.as_deref() == Some(Sink::Ffmpeg.name()))
+    }
+
+    fn begin(&self, order: &Order, owner: Peer, started: Instant, began: Moment) {
+        let now = Instant::now();
+        let state = self.state.borrow();
+        let values = state.values.fresh(now, state.most_age()).ok();
+        let held = Sample::of(order.measures, values, &state.calibration);
+        self.rate.set(order.rate);
+        *self.sampling.borrow_mut() = Some(Sampling {
+            owner,
+            sink: order.sink,
+            measures: order.measures,
+            flow_control: order.flow_control,
+            rate: order.rate,
+            stream: Stream::new(order, held, started),
+            started,
+            began,
+            is_fresh: values.is_some(),
+            is_stopped: false,
+            is_told: started <= now,
+            failed: 0,
+            tells_lost_at: now,
+        });
+        self.sampling_changed.signal();
     }
 
     /// Asks the time server until it was heard within so many milliseconds; within how many it was.
@@ -215,7 +346,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let ended = Instant::now();
         sampling.stream.end(ended, Some(now));
         sampling.is_stopped = true;
-        self.sampling_changed.signal(());
+        self.sampling_changed.signal();
         Ok(Ended {
             made: sampling.stream.made(),
             sent: sampling.stream.sent_in_the_end(),
@@ -258,7 +389,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     pub(super) fn clear_to_send(&self, clear: bool) {
         if let Some(sampling) = self.sampling.borrow_mut().as_mut() {
             sampling.stream.clear_to_send(clear);
-            self.sampling_changed.signal(());
+            self.sampling_changed.signal();
         }
     }
 
@@ -273,7 +404,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             10..=2000 => sampling.stream.request(samples as u32),
             _ => return Err(Refusal::Samples(samples)),
         }
-        self.sampling_changed.signal(());
+        self.sampling_changed.signal();
         Ok(())
     }
 
@@ -282,90 +413,317 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// # Cancellation Safety
     /// No packet is lost: it ends when there is one.
     pub async fn next_packet(&self, client: &Client, packet: &mut PacketView) {
-        loop {
-            if self.packet(client, packet) {
-                return;
-            }
-            let ready = {
-                let sampling = self.sampling.borrow();
-                let own = sampling.as_ref().filter(|own| own.owner == client.peer);
-                own.map(|own| own.stream.ready_at())
-            };
-            let Some(ready) = ready else {
+        let carrier = Carrier::Session(client.peer);
+        while self.packet(carrier, packet).is_none() {
+            // Its own command is what would change that.
+            if self.carrier() != Some(carrier) {
                 return core::future::pending().await;
-            };
-            let timer = async {
-                match ready {
-                    // What is ready and does not go waits for the next second and its slot.
-                    Some(ready) if ready <= Instant::now() => {
-                        let part = self.now_or_epoch().0 % 1000;
-                        Timer::after(Duration::from_millis(1000 - part)).await;
-                    }
-                    Some(ready) => Timer::at(ready).await,
-                    None => core::future::pending().await,
-                }
-            };
-            select(timer, self.sampling_changed.wait()).await;
+            }
+            self.until_ready(carrier).await;
         }
     }
 
-    /// Writes the next packet of this client's samples when there is one.
-    fn packet(&self, client: &Client, packet: &mut PacketView) -> bool {
+    /// Waits for what there is to do for whoever serves raw streams and sends datagrams, and writes the
+    /// packet if there is one.
+    ///
+    /// # Cancellation Safety
+    /// Nothing is lost: it ends when there is something.
+    pub async fn outlet(&self, packet: &mut PacketView) -> Outlet {
+        loop {
+            if self.outlet_over.take() {
+                return Outlet::Over;
+            }
+            match self.packet(Carrier::Outlet, packet) {
+                Some((Sink::Udp(port), Peer::Network(peer), _)) => {
+                    return Outlet::Datagram(SocketAddr::new(peer.ip(), port));
+                }
+                Some(_) => return Outlet::Raw,
+                None if self.outlet_over.get() => {}
+                None => self.until_ready(Carrier::Outlet).await,
+            }
+        }
+    }
+
+    /// Waits for what there is to say over MQTT, and writes the sample if it is one; whether samples are
+    /// made `was` said last.
+    ///
+    /// # Cancellation Safety
+    /// Nothing is lost: it ends when there is something.
+    pub async fn news(&self, was: bool, sample: &mut PacketView) -> News {
+        loop {
+            let is = self.sampler().is_some();
+            if is != was {
+                return News::Turned(is);
+            }
+            if let Some(news) = self.published_sample(sample) {
+                return news;
+            }
+            self.until_ready(Carrier::Broker).await;
+        }
+    }
+
+    /// Writes the next sample that goes over MQTT, when there is one.
+    fn published_sample(&self, sample: &mut PacketView) -> Option<News> {
+        let (_, _, (measures, at)) = self.packet(Carrier::Broker, sample)?;
+        Some(News::Sample(measures, at))
+    }
+
+    /// Writes what a stop leaves to be published, sample by sample.
+    pub fn last_news(&self, sample: &mut PacketView) -> Option<News> {
+        self.is_stopped()
+            .then(|| self.published_sample(sample))
+            .flatten()
+    }
+
+    /// Writes a sample as it is published.
+    pub fn sample_news(&self, measures: Measures, at: Moment, sample: &[u8], answer: &mut Answer) {
+        answer.object(|answer| {
+            answer.string("unit", measures.unit());
+            answer.composed("ts", |text| {
+                let _ = uwrite!(text, "{}", Stamp(at));
+            });
+            answer.numbers("values", VALUE_DECIMALS, thousandths(sample));
+        });
+    }
+
+    fn carrier(&self) -> Option<Carrier> {
+        self.sampling.borrow().as_ref().map(Sampling::carrier)
+    }
+
+    /// Waits until there may be a packet for this carrier.
+    async fn until_ready(&self, carrier: Carrier) {
+        let now = Instant::now();
+        let part = self.now_or_epoch().0 % 1000;
+        let second = now.saturating_add(Duration::from_millis(1000 - part));
+        let at = {
+            let sampling = self.sampling.borrow();
+            sampling.as_ref().and_then(|sampling| {
+                if sampling.started > now {
+                    return Some(sampling.started);
+                }
+                let own = sampling.carrier() == carrier;
+                match own.then(|| sampling.stream.ready_at()).flatten()? {
+                    // What is ready and does not go waits for the next second and its slot.
+                    ready if ready <= now => Some(second),
+                    // And a slot ends with its second.
+                    ready if sampling.stream.has_slot() => Some(ready.min(second)),
+                    ready => Some(ready),
+                }
+            })
+        };
+        let timer = async {
+            match at {
+                Some(at) => Timer::at(at).await,
+                None => core::future::pending().await,
+            }
+        };
+        select(timer, self.sampling_changed.wait(carrier)).await;
+    }
+
+    /// Writes the next packet for this carrier when there is one, and says where it goes, whose it is,
+    /// what is in it and of what time.
+    fn packet(
+        &self,
+        carrier: Carrier,
+        packet: &mut PacketView,
+    ) -> Option<(Sink, Peer, (Measures, Moment))> {
         let now = self.now();
         let mut place = self.sampling.borrow_mut();
-        let Some(sampling) = place
+        let sampling = place
             .as_mut()
-            .filter(|sampling| sampling.owner == client.peer)
-        else {
-            return false;
-        };
-        self.advance(sampling);
-        let is_there = sampling.stream.packet(now, packet);
-        if !is_there && sampling.is_stopped {
-            *place = None;
+            .filter(|sampling| sampling.carrier() == carrier)?;
+        if !sampling.is_told && sampling.has_begun(Instant::now()) {
+            sampling.is_told = true;
+            let began = sampling.began;
+            self.tell(Level::Debug, |text| {
+                let _ = uwrite!(text, "StartSampling @ {}", Long(self.local(began)));
+            });
         }
-        is_there
+        self.advance(sampling);
+        let about = (
+            sampling.sink,
+            sampling.owner,
+            (sampling.measures, sampling.next_at()),
+        );
+        if sampling.stream.packet(now, packet) {
+            return Some(about);
+        }
+        match sampling.stream.slot_over(now) {
+            Some((sent, 0)) => self.tell(Level::Info, |text| {
+                let _ = uwrite!(text, "sent {} samples", sent);
+            }),
+            Some((_, left)) => self.tell(Level::Warning, |text| {
+                let _ = uwrite!(text, "not finisched {} missing", left);
+            }),
+            None => {}
+        }
+        if sampling.is_stopped {
+            let over = place.take();
+            drop(place);
+            over.inspect(|sampling| self.over(sampling));
+        }
+        None
     }
 
     /// Writes what is still to go after a stop, packet by packet.
     pub fn last_packet(&self, client: &Client, packet: &mut PacketView) -> bool {
+        self.is_stopped() && self.packet(Carrier::Session(client.peer), packet).is_some()
+    }
+
+    fn is_stopped(&self) -> bool {
         let is_stopped = |sampling: &Sampling| sampling.is_stopped;
-        let stopped = self.sampling.borrow().as_ref().is_some_and(is_stopped);
-        stopped && self.packet(client, packet)
+        self.sampling.borrow().as_ref().is_some_and(is_stopped)
+    }
+
+    /// There is no such sampling any more.
+    fn over(&self, sampling: &Sampling) {
+        if sampling.carrier() == Carrier::Outlet {
+            // What is stopped has no connection any more either.
+            if sampling.sink == Sink::Ffmpeg {
+                self.raw.set(None);
+            }
+            self.outlet_over.set(true);
+        }
+        if sampling.failed > 0 {
+            self.tell(Level::Warning, |text| {
+                let _ = uwrite!(text, "{} UDP packets could not be sent", sampling.failed);
+            });
+        }
+        self.sampling_changed.signal();
+    }
+
+    /// Ends the sampling that `is_it`, and says so with `words` if it was not stopped already.
+    fn cut(&self, is_it: impl FnOnce(&Sampling) -> bool, words: fn(Sink) -> &'static str) {
+        let taken = self
+            .sampling
+            .borrow_mut()
+            .take_if(|sampling| is_it(sampling));
+        let Some(sampling) = taken else { return };
+        if !sampling.is_stopped {
+            self.tell(Level::Error, |text| {
+                let _ = uwrite!(text, "{}", words(sampling.sink));
+            });
+        }
+        self.over(&sampling);
     }
 
     /// A client has gone, and its sampling with it.
     pub fn hung_up(&self, client: &Client) {
-        let taken = {
-            let mut sampling = self.sampling.borrow_mut();
-            sampling.take_if(|sampling| sampling.owner == client.peer)
+        self.cut(
+            |sampling| sampling.ends_with(client.peer),
+            |sink| match sink {
+                Sink::Udp(_) => "TCP/UDP disconnected while streaming",
+                Sink::Serial => "The console was closed while streaming",
+                _ => "TCP disconnected while streaming",
+            },
+        );
+    }
+
+    /// The broker has gone, and what was published with it.
+    pub(super) fn broker_lost(&self) {
+        self.cut(
+            |sampling| sampling.sink == Sink::Mqtt,
+            |_| "MQTT Server disconnected while streaming",
+        );
+    }
+
+    /// All clients over the network have gone, and with them every sampling but that of the console.
+    pub(super) fn network_hung_up(&self) {
+        self.raw.set(None);
+        self.cut(
+            |sampling| sampling.sink != Sink::Serial,
+            |_| "Stop sampling (Network disconnect)",
+        );
+    }
+
+    /// A client has come for the raw stream. It gets it at once, or is turned away while anything else is
+    /// sampled or another client has it; when the commands are locked, it waits for a client who may
+    /// order it.
+    pub fn raw_joined(&self, peer: SocketAddr) -> bool {
+        let order = Order::raw(self.max_rate);
+        let owner = Peer::Network(peer);
+        if self.raw.get().is_some() || self.in_the_way(&order, owner).is_some() {
+            self.tell(Level::Info, |text| {
+                let _ = uwrite!(text, "Stream client {} turned away: busy", owner);
+            });
+            return false;
+        }
+        self.raw.set(Some(peer));
+        self.tell(Level::Info, |text| {
+            let (ip, port) = (Ip(peer.ip()), peer.port());
+            let _ = uwrite!(text, "Stream client {} connected on port {}", ip, port);
+        });
+        if self.settings().command_password.is_empty() {
+            self.begin(&order, owner, Instant::now(), self.now_or_epoch());
+        }
+        true
+    }
+
+    /// The client of the raw stream has gone, whoever has closed the connection.
+    pub fn raw_left(&self, peer: SocketAddr) {
+        if self.raw.get() == Some(peer) {
+            self.cut(
+                |sampling| sampling.sink == Sink::Ffmpeg,
+                |_| "TCP disconnected while streaming",
+            );
+            self.raw.set(None);
+        }
+        self.tell(Level::Info, |text| {
+            let (ip, port) = (Ip(peer.ip()), peer.port());
+            let _ = uwrite!(text, "Stream client disconnected {} port {}", ip, port);
+        });
+    }
+
+    /// Whether this is the client of the raw stream.
+    pub fn is_raw_client(&self, peer: SocketAddr) -> bool {
+        self.raw.get() == Some(peer)
+    }
+
+    /// A datagram could not be sent. The first is told, and in the end how many there were.
+    pub fn datagram_failed(&self, to: SocketAddr) {
+        let mut sampling = self.sampling.borrow_mut();
+        let Some(sampling) = sampling.as_mut() else {
+            return;
         };
-        if taken.is_some_and(|sampling| !sampling.is_stopped) {
+        sampling.failed = sampling.failed.saturating_add(1);
+        if sampling.failed == 1 {
+            self.tell(Level::Warning, |text| {
+                let (ip, port) = (Ip(to.ip()), to.port());
+                let _ = uwrite!(text, "Nobody takes UDP packets at {} port {}", ip, port);
+            });
+        }
+    }
+
+    /// Makes the samples that are due, and tells how many were lost since it was last told, once a second
+    /// whoever asks.
+    pub(super) fn tell_lost(&self) {
+        let now = Instant::now();
+        let lost = self.sampling.borrow_mut().as_mut().map(|sampling| {
+            self.advance(sampling);
+            if now < sampling.tells_lost_at {
+                return 0;
+            }
+            let lost = sampling.stream.newly_lost();
+            if lost > 0 {
+                sampling.tells_lost_at = now.saturating_add(Duration::from_secs(1));
+            }
+            lost
+        });
+        if let Some(lost @ 1..) = lost {
             self.tell(Level::Error, |text| {
-                let _ = match client.peer {
-                    Peer::Network(_) => uwrite!(text, "TCP disconnected while streaming"),
-                    _ => uwrite!(text, "The console was closed while streaming"),
-                };
+                let words = "Overflow during ringBuffer write, lost";
+                let _ = uwrite!(text, "{} {} samples", words, lost);
             });
         }
     }
 
     /// The line of each second: that this device is alive, and how it samples.
     pub fn liveness(&self) -> Entry {
-        let (mut lost, mut going) = (0, None);
-        if let Some(sampling) = self.sampling.borrow_mut().as_mut() {
-            self.advance(sampling);
-            lost = sampling.stream.newly_lost();
-            if sampling.has_begun(Instant::now()) && !sampling.is_stopped {
-                going = Some((sampling.rate, sampling.stream.made()));
-            }
-        }
-        if lost > 0 {
-            self.tell(Level::Error, |text| {
-                let words = "Overflow during ringBuffer write, lost";
-                let _ = uwrite!(text, "{} {} samples", words, lost);
-            });
-        }
+        self.tell_lost();
+        let going = self.sampling.borrow().as_ref().and_then(|sampling| {
+            let goes_on = sampling.has_begun(Instant::now()) && !sampling.is_stopped;
+            goes_on.then(|| (sampling.rate, sampling.stream.made()))
+        });
         Entry::new(Level::Info, self.local_now(), |text| {
             if let Some((rate, made)) = going {
                 let rate = Rounded {

@@ -13,6 +13,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use super::{decode, run, simulate};
+use crate::p1::cipher::{Keys, Secret};
 
 /// P1 smart meter reader: telegrams to MQTT and InfluxDB lines
 #[derive(Debug, Parser)]
@@ -34,6 +35,16 @@ enum Command {
 struct DecodeOptions {
     /// The capture: a file, or - for stdin
     file: PathBuf,
+    /// The meter's key, when its port is encrypted: 32 hex digits
+    #[arg(long, value_name = "HEX", value_parser = key)]
+    decryption_key: Option<Secret>,
+    /// Its authentication key, when that is not Luxembourg's
+    #[arg(long, value_name = "HEX", value_parser = key, requires = "decryption_key")]
+    authentication_key: Option<Secret>,
+}
+
+fn key(text: &str) -> Result<Secret, &'static str> {
+    Secret::parse(text).ok_or("give 32 hex digits")
 }
 
 /// Runs the command line and returns the exit status: 0 for success, 1 with a sentence on stderr,
@@ -44,7 +55,10 @@ pub fn main() -> ExitCode {
         Command::Simulate(options) => {
             simulate::simulate(&options).map_err(|error| error.to_string())
         }
-        Command::Decode(options) => decode_file(&options.file),
+        Command::Decode(options) => {
+            let keys = Keys::of(options.decryption_key, options.authentication_key);
+            decode_file(&options.file, keys)
+        }
     };
     match failed {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,7 +70,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn decode_file(path: &Path) -> Result<(), String> {
+fn decode_file(path: &Path, keys: Option<Keys>) -> Result<(), String> {
     let name = match path == Path::new("-") {
         true => "standard input".to_string(),
         false => path.display().to_string(),
@@ -67,7 +81,7 @@ fn decode_file(path: &Path) -> Result<(), String> {
         Box::new(File::open(path).map_err(|error| unreadable(path, &error))?)
     };
     let output = BufWriter::new(io::stdout().lock());
-    match decode::decode(input, output) {
+    match decode::decode(input, output, keys) {
         Ok(summary) if summary.is_clean() => Ok(()),
         Ok(summary) => Err(format!("{name}: {summary}")),
         // Whoever reads our output has seen enough, as `head` does.

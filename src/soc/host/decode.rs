@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     metric::Device,
-    p1::{timestamp::Calendar, value::FORMATTED_MAX},
+    p1::{cipher::Keys, timestamp::Calendar, value::FORMATTED_MAX},
     publish::influx,
     reading::{Content, Reading, Skip, Value},
     receiver::{CrcPolicy, Proof, Receiver, Refusal},
@@ -107,14 +107,19 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Decodes all telegrams of `input`, one JSON object on a line of `output` each.
+/// Decodes all telegrams of `input`, one JSON object on a line of `output` each; encrypted ones with `keys`.
 ///
 /// # Errors
 /// The input cannot be read or the output cannot be written.
-pub fn decode(mut input: impl Read, mut output: impl Write) -> io::Result<Summary> {
+pub fn decode(
+    mut input: impl Read,
+    mut output: impl Write,
+    keys: Option<Keys>,
+) -> io::Result<Summary> {
     let settings = Settings::default();
     let mut staged = Box::new(Reading::new());
     let mut receiver = Box::new(Receiver::new(CrcPolicy::Auto, &mut staged));
+    receiver.set_keys(keys);
     let mut summary = Summary::default();
     let mut skipped = vec![];
     let mut buffer = vec![0; 16 * 1024];
@@ -183,6 +188,7 @@ fn telegram(
         version: reading.version().map(text),
         crc: match proof {
             Proof::Crc => "ok",
+            Proof::Tag => "tag",
             Proof::None => "none",
         },
         timestamp: reading.clock().map(|at| iso8601(at.utc)),
@@ -224,6 +230,16 @@ fn refused(refusal: Refusal) -> Refused {
             Some(found.map_or_else(|| "unreadable".to_string(), hex)),
             bare_line_ends
                 .then_some("lines end in LF alone; the CRC is computed over CR LF, so this capture has lost bytes"),
+        ),
+        Refusal::Encrypted { .. } => (
+            None,
+            None,
+            Some("the port is encrypted; --decryption-key opens its frames"),
+        ),
+        Refusal::Key { .. } => (
+            None,
+            None,
+            Some("the key is another meter's, or the frame is damaged"),
         ),
         _ => (None, None, None),
     };

@@ -14,3 +14,8 @@ pub mod run;
 pub mod simulate;
 pub mod simulator;
 pub mod time;
+
+/// What this board can do, by its file.
+mod limits {
+    include!(concat!(env!("OUT_DIR"), "/limits.rs"));
+}

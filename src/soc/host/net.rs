@@ -1,17 +1,20 @@
 //! The PC's network behind the `edge-nal` traits.
+#![allow(unsafe_code)] // One socket option has no safe way in.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::format;
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::string::{String, ToString};
 use std::thread;
 
 use async_io::Async;
-use edge_nal::{AddrType, Dns, TcpAccept, TcpConnect, UdpConnect};
+use edge_nal::{AddrType, Dns, TcpAccept, TcpConnect, UdpBind, UdpConnect};
 use edge_nal_std::{Stack, TcpSocket, UdpSocket};
-use rustix::net::sockopt;
+use rustix::net::{self, sockopt};
 
 /// The network of the PC. Connecting has no time limit of its own beyond the operating system's:
 /// that is the caller's business.
@@ -68,6 +71,55 @@ impl Dns for Net {
             io::ErrorKind::Unsupported,
             "names of addresses are not looked up",
         ))
+    }
+}
+
+/// The PC's network for multicast: a port that others use too, and one interface.
+#[derive(Debug, Clone, Copy)]
+pub struct Multicast {
+    /// The interface's address.
+    pub interface: Ipv4Addr,
+    /// The group, beside which nothing is heard.
+    pub group: Ipv4Addr,
+}
+
+impl UdpBind for Multicast {
+    type Error = io::Error;
+    type Socket<'a> = UdpSocket;
+
+    async fn bind(&self, local: SocketAddr) -> io::Result<UdpSocket> {
+        let (family, kind) = (net::AddressFamily::INET, net::SocketType::DGRAM);
+        let socket = net::socket_with(family, kind, net::SocketFlags::CLOEXEC, None)?;
+        // The machine may well have a responder of its own.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        sockopt::set_socket_reuseport(&socket, true)?;
+        net::bind(&socket, &SocketAddr::new(self.group.into(), local.port()))?;
+        sockopt::set_ip_multicast_if(&socket, &self.interface)?;
+        sockopt::set_ip_multicast_ttl(&socket, 255)?;
+        // What others on this machine have joined on other interfaces is none of this one's business.
+        #[cfg(target_os = "linux")]
+        only_own_groups(&socket)?;
+        Ok(UdpSocket::new(Async::new(socket.into())?))
+    }
+}
+
+/// Switches off that a socket hears the groups of all others too.
+#[cfg(target_os = "linux")]
+fn only_own_groups(socket: &OwnedFd) -> io::Result<()> {
+    let off: libc::c_int = 0;
+    // SAFETY: the value is as long as it is said to be.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MULTICAST_ALL,
+            (&raw const off).cast(),
+            size_of_val(&off) as libc::socklen_t,
+        )
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -12,6 +12,11 @@ mod time;
 pub mod uart;
 pub mod words;
 
+/// What this board can do, by its file.
+mod limits {
+    include!(concat!(env!("OUT_DIR"), "/limits.rs"));
+}
+
 use core::panic::PanicInfo;
 
 use embassy_executor::Spawner;

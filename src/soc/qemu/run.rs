@@ -58,13 +58,14 @@ use crate::{
             net::{Datagrams, Net, Sockets},
             stack,
         },
+        qemu::limits::{CLIENTS, MAX_RATE},
         ram::{self, SOCKET_RX, SOCKET_TX},
     },
     storage::{self, Store},
 };
 
 /// One for each client of the commands, and one to turn the next away.
-const DOORS: usize = ram::CLIENTS + 1;
+const DOORS: usize = CLIENTS + 1;
 const COMMAND_RX: usize = 256;
 const COMMAND_TX: usize = answer::MAX;
 
@@ -77,7 +78,7 @@ const _: () = assert!(
 );
 
 /// Bytes of samples in one piece.
-const PACKET: usize = packet_at(ram::MAX_RATE);
+const PACKET: usize = packet_at(MAX_RATE);
 
 /// Bytes of an answer over MQTT: most have half of that.
 const MQTT_ANSWER: usize = 768;
@@ -100,7 +101,7 @@ type Monitors = (&'static Report<Console>, &'static TheDevice);
 type TheMeter = Meter<'static, 'static, Monitors>;
 type Network = Net<'static, 1, SOCKET_RX, SOCKET_TX>;
 type CommandNetwork = Net<'static, DOORS, COMMAND_RX, COMMAND_TX>;
-type TheRemote = Mqtt<'static, 1, MQTT_ANSWER>;
+type TheRemote = Mqtt<1, MQTT_ANSWER>;
 type PublisherRoom = publisher::Room<0>;
 type Room = session::Room<PACKET>;
 type TimeBuffers = UdpBuffers<1, TIME, TIME, 1>;
@@ -118,8 +119,8 @@ static TIME_BUFFERS: StaticCell<TimeBuffers> = StaticCell::new();
 static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
     ConstStaticCell::new(StackResources::new());
 /// The console's is the last.
-static ROOMS: ConstStaticCell<([Room; ram::CLIENTS], Room)> = ConstStaticCell::new((
-    [const { Room::with_packets() }; ram::CLIENTS],
+static ROOMS: ConstStaticCell<([Room; CLIENTS], Room)> = ConstStaticCell::new((
+    [const { Room::with_packets() }; CLIENTS],
     Room::with_packets(),
 ));
 static REMOTE: StaticCell<TheRemote> = StaticCell::new();
@@ -135,7 +136,7 @@ const _: [(); ram::MQTT_TX] = [(); TX_BUFFER];
 const _: [(); ram::NETWORK] = [(); size_of::<StackResources<SOCKETS>>()];
 const _: [(); ram::COMMON] = [(); size_of::<Common>()];
 const _: [(); ram::COMMAND_SOCKETS] = [(); DOORS * (COMMAND_RX + COMMAND_TX)];
-const _: [(); ram::SESSIONS] = [(); (ram::CLIENTS + 1) * size_of::<Room>()];
+const _: [(); ram::SESSIONS] = [(); (CLIENTS + 1) * size_of::<Room>()];
 const _: [(); ram::DEVICE] = [(); size_of::<TheDevice>()];
 const _: [(); ram::MQTT_COMMANDS] = [(); size_of::<TheRemote>()];
 const _: [(); ram::UDP] = [(); size_of::<TimeBuffers>()];
@@ -219,7 +220,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     if let Some(journal) = journal {
         device.set_journal(journal);
     }
-    device.set_max_rate(ram::MAX_RATE);
+    device.set_max_rate(MAX_RATE);
     device.recall();
     let mut applied = Ok(());
     device.adjust(|of_device| {
@@ -239,7 +240,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let mut uart = Uart::start();
     uart.wait_for_reader(recording);
     let seed = random();
-    let remote = REMOTE.init_with(|| Mqtt::with_room(name));
+    let remote = REMOTE.init_with(|| Mqtt::with_room());
     let remote = &*remote;
     let (rooms, console_room) = ROOMS.take();
     if has_network {
@@ -313,7 +314,7 @@ fn random() -> u64 {
 async fn serve_clients(
     device: &'static TheDevice,
     network: CommandNetwork,
-    rooms: &'static mut [Room; ram::CLIENTS],
+    rooms: &'static mut [Room; CLIENTS],
 ) {
     let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), server::PORT);
     // Nothing is asked of the network yet that could fail.
@@ -450,7 +451,7 @@ async fn network(
             if address != told {
                 told = address;
                 report.network(address);
-                device.address.set(address.map(Into::into));
+                device.set_address(address.map(Into::into));
             }
             Timer::after(LOOK).await;
         }

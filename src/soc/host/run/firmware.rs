@@ -4,6 +4,7 @@ use core::{
     convert::Infallible,
     future::pending,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::pin,
 };
 use std::{
     boxed::Box,
@@ -17,19 +18,23 @@ use embassy_futures::{
     select::{Either, Either3, select, select3},
 };
 
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
+use embassy_time::{Duration, with_timeout};
+
 use super::{Error, Flags, Options, device::StateDir, given_up, view::View};
 use crate::{
     app::{
-        caller,
+        self, caller,
         mailbox::Mailbox,
         meter::Meter,
-        ntp,
+        ntp, outlet,
         publisher::{self, Publisher},
         remote::Mqtt,
         server,
         session::{self, serve},
         stats::Stats,
     },
+    mdns,
     p1::port::Port,
     reading::Reading,
     settings::Settings,
@@ -37,11 +42,13 @@ use crate::{
         device::{Change, Client, Device, Peer},
         journal,
         log::Level,
+        stream::Packet,
     },
     soc::host::{
         console::{self, Console},
         flash::FileFlash,
-        net::{Listener, Net},
+        limits::MAX_RATE,
+        net::{Listener, Multicast, Net},
         time,
     },
     storage::Shared,
@@ -57,6 +64,12 @@ pub async fn stored(state: &StateDir, store: &Shared<'_, FileFlash>) -> Settings
         .await
         .settings()
 }
+
+/// Bytes of what is said in multicast DNS at once: what an Ethernet frame holds.
+const MDNS_PACKET: usize = 1472;
+
+/// How long the good-bye may take before another name is taken.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 fn clock() -> Option<u64> {
     Some(time::utc_now_milliseconds())
@@ -80,6 +93,10 @@ pub struct Clients {
     console: Option<Console>,
     console_room: Box<session::Room>,
     caller_room: Box<session::Room>,
+    /// The port of raw streams; it is there when `listener` is.
+    streams: Option<Listener>,
+    packet: Box<Packet>,
+    mdns_packet: [u8; MDNS_PACKET],
     address: Option<IpAddr>,
 }
 
@@ -92,16 +109,24 @@ impl Clients {
             console: None,
             console_room: Box::new(session::Room::new()),
             caller_room: Box::new(session::Room::new()),
+            streams: None,
+            packet: Box::new(Packet::new()),
+            mdns_packet: [0; MDNS_PACKET],
             address: None,
         };
         if !options.once {
             let refused = |error| Error::Listen(options.listen, error);
-            let address = SocketAddr::new(options.listen, server::PORT);
-            let listener = Listener::bind(address).map_err(refused)?;
-            let address = listener.address().map_err(refused)?;
+            let listen = |port| {
+                let listener = Listener::bind(SocketAddr::new(options.listen, port))?;
+                Ok((listener.address()?, listener))
+            };
+            let (address, listener) = listen(server::PORT).map_err(refused)?;
             view.line(format_args!("commands {address}"));
             clients.address = own_address(address.ip());
             clients.listener = Some(listener);
+            let (address, streams) = listen(outlet::PORT).map_err(refused)?;
+            view.line(format_args!("stream   {address}"));
+            clients.streams = Some(streams);
         }
         clients.console = console(options, view)?;
         Ok(clients)
@@ -109,7 +134,7 @@ impl Clients {
 
     /// Serves them for ever.
     async fn serve(&mut self, device: &TheDevice<'_, '_>) -> Infallible {
-        device.address.set(self.address);
+        device.set_address(self.address);
         let listening = async {
             match &self.listener {
                 Some(listener) => server::run(device, listener, &mut self.rooms).await,
@@ -147,7 +172,32 @@ impl Clients {
                 None => pending().await,
             }
         };
-        let keeping = device.keep_house();
+        let streaming = async {
+            match &self.streams {
+                Some(streams) => {
+                    let packet = self.packet.as_mut_view();
+                    outlet::run(device, streams, &Net, packet).await
+                }
+                None => pending().await,
+            }
+        };
+        let naming = async {
+            match (&self.listener, self.address) {
+                (Some(_), Some(address)) => {
+                    // One that has no IPv4 address is told so before anything is sent.
+                    let interface = match address {
+                        IpAddr::V4(address) => address,
+                        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+                    };
+                    let group = mdns::GROUP;
+                    let network = Multicast { interface, group };
+                    let seed = RandomState::new().hash_one(()) as u32;
+                    app::mdns::run(device, &network, &mut self.mdns_packet, seed).await
+                }
+                _ => pending().await,
+            }
+        };
+        let keeping = join3(device.keep_house(), naming, streaming);
         let (never, ..) = join5(listening, calling, console, timing, keeping).await;
         never
     }
@@ -185,9 +235,10 @@ impl Firmware<'_, '_> {
             let name = self.state.device_name();
             let device = Device::open(name, clock, self.store, self.stats)
                 .await
-                .with_journal(self.journal);
+                .with_journal(self.journal)
+                .with_max_rate(MAX_RATE);
             device.adjust(|settings| self.flags.apply(settings));
-            let remote = Mqtt::new(name);
+            let remote = Mqtt::new();
             let log = device.keep_log();
             let serving = join3(clients.serve(&device), remote.run(&device), log);
             match select(self.tasks(&device, &remote, port), serving).await {
@@ -206,7 +257,7 @@ impl Firmware<'_, '_> {
     async fn tasks(
         &self,
         device: &TheDevice<'_, '_>,
-        remote: &Mqtt<'_>,
+        remote: &Mqtt,
         port: &mut impl Port,
     ) -> Option<Result<(), Error>> {
         loop {
@@ -224,20 +275,28 @@ impl Firmware<'_, '_> {
                     false => change,
                 }
             };
-            match select(self.publish(device, remote, &settings, port), changed).await {
+            let (name, leave) = (device.name(), Signal::new());
+            let publishing = self.publish((device, remote), (&settings, &name), &leave, port);
+            let mut publishing = pin!(publishing);
+            match select(&mut publishing, changed).await {
                 Either::First(result) => return Some(result),
                 Either::Second(Change::Settings) => {}
+                Either::Second(Change::Name) => {
+                    // A broker that does not listen hears nothing of it.
+                    leave.signal(());
+                    let _ = with_timeout(FAREWELL, publishing).await;
+                }
                 Either::Second(Change::Restart) => return None,
             }
         }
     }
 
-    /// Reads and publishes until the end.
+    /// Reads and publishes in the device's name until the end, or until it is to `leave`.
     async fn publish(
         &self,
-        device: &TheDevice<'_, '_>,
-        remote: &Mqtt<'_>,
-        settings: &Settings,
+        (device, remote): (&TheDevice<'_, '_>, &Mqtt),
+        (settings, name): (&Settings, &str),
+        leave: &Signal<NoopRawMutex, ()>,
         port: &mut impl Port,
     ) -> Result<(), Error> {
         let (view, stats) = (self.view, self.stats);
@@ -249,7 +308,7 @@ impl Firmware<'_, '_> {
         let mut publisher = Publisher {
             network: &Net,
             settings,
-            name: self.state.device_name(),
+            name,
             mailbox: &mailbox,
             store: self.store,
             stats,
@@ -258,9 +317,11 @@ impl Firmware<'_, '_> {
             seed: self.state.seed(),
         };
         let reading = async {
-            let stopped = select(meter.run(port), self.interrupted.recv()).await;
+            let stopped = select3(meter.run(port), self.interrupted.recv(), leave.wait()).await;
             mailbox.close();
-            view.stopping(matches!(stopped, Either::Second(_)));
+            if !matches!(stopped, Either3::Third(())) {
+                view.stopping(matches!(stopped, Either3::Second(_)));
+            }
             // It is the publisher that ends a run: with all acknowledged, or in vain, and then
             // readings may still wait for it.
             pending().await

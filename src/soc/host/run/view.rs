@@ -270,6 +270,12 @@ impl Monitor for View {
             Refusal::Brackets { .. } => "a bracket is missing".to_string(),
             Refusal::Truncated { .. } => "its end is missing".to_string(),
             Refusal::TooLong { .. } => "a line is too long".to_string(),
+            Refusal::Encrypted { .. } => {
+                "the port is encrypted; --set decryption_key=… opens it".to_string()
+            }
+            Refusal::Key { .. } => {
+                "decryption_key does not fit it; is it this meter's?".to_string()
+            }
         };
         self.warn(&format!(
             "a telegram of {bytes} bytes was refused: {reason}"

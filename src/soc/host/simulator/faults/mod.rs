@@ -7,6 +7,7 @@
 mod framing;
 mod mbus;
 mod objects;
+mod sealed;
 mod wire;
 
 use std::fmt;
@@ -35,9 +36,13 @@ type TelegramEdit = fn(&mut Telegram, &Meter) -> bool;
 /// Bends the bytes on the line; whether there was anything to bend.
 type WireEdit = fn(&mut Vec<u8>, &mut Dice, &Meter) -> bool;
 
+/// Puts a telegram's bytes into a frame; whether it could.
+type SealEdit = fn(&mut Vec<u8>, &Meter) -> bool;
+
 #[derive(Debug)]
 enum Edit {
     Telegram(TelegramEdit),
+    Seal(SealEdit),
     Wire(WireEdit),
 }
 
@@ -58,11 +63,25 @@ impl Fault {
         }
     }
 
-    /// Every fault, in the order in which they are applied.
+    const fn seal(name: &'static str, about: &'static str, edit: SealEdit) -> Self {
+        Fault {
+            name,
+            about,
+            edit: Edit::Seal(edit),
+        }
+    }
+
+    /// Every fault: objects, framing, then what happens on the line. What seals comes before that.
     pub fn all() -> impl Iterator<Item = &'static Fault> {
-        [objects::FAULTS, mbus::FAULTS, framing::FAULTS, wire::FAULTS]
-            .into_iter()
-            .flatten()
+        [
+            objects::FAULTS,
+            mbus::FAULTS,
+            framing::FAULTS,
+            wire::FAULTS,
+            sealed::FAULTS,
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -110,6 +129,7 @@ impl Faults {
             let mut telegram = super::meters::telegram(meter);
             let bends = match fault.edit {
                 Edit::Telegram(edit) => edit(&mut telegram, meter),
+                Edit::Seal(edit) => edit(&mut telegram.encode(), meter),
                 Edit::Wire(edit) => {
                     let mut dice = Dice {
                         seed: meter.seed,
@@ -132,6 +152,7 @@ impl Faults {
     pub(super) fn send(&self, mut telegram: Telegram, moment: &Moment<'_>) -> Vec<u8> {
         let meter = moment.meter;
         let mut wire: Vec<(WireEdit, Dice)> = Vec::new();
+        let mut seal = None;
         for (n, fault) in Fault::all().enumerate() {
             let stream = 100 + n as u64;
             let strikes = self.0.iter().any(|(asked, when)| {
@@ -148,6 +169,7 @@ impl Faults {
                 Edit::Telegram(edit) => {
                     edit(&mut telegram, meter);
                 }
+                Edit::Seal(edit) => seal = Some(edit),
                 Edit::Wire(edit) => {
                     let seed = bits(meter.seed, stream + 500, meter.now);
                     wire.push((edit, Dice { seed, drawn: 0 }));
@@ -155,6 +177,9 @@ impl Faults {
             }
         }
         let mut bytes = telegram.encode();
+        if let Some(edit) = seal {
+            edit(&mut bytes, meter);
+        }
         for (edit, mut dice) in wire {
             edit(&mut bytes, &mut dice, meter);
         }

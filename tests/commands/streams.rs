@@ -448,7 +448,7 @@ fn datagrams_need_an_address() {
                 .answer(line.as_bytes(), &mut client, &mut answer)
                 .await;
             let expected = format!(
-                r#"{{"error":true,"cmd":"sample","msg":"Unsupported sampling type: {sink}"}}"#
+                "Info:{{\"error\":true,\"cmd\":\"sample\",\"msg\":\"Unsupported sampling type: {sink}\"}}\r\n"
             );
             assert_eq!(str::from_utf8(answer.bytes()).unwrap(), expected);
         }

@@ -96,6 +96,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// From a change to the restart that it takes, so that its answer is on its way.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// How long the good-bye may take before another name is taken.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 type TheDevice = Device<'static, 'static, FileFlash>;
 type Monitors = (&'static Report<Console>, &'static TheDevice);
 type TheMeter = Meter<'static, 'static, Monitors>;
@@ -125,6 +128,8 @@ static ROOMS: ConstStaticCell<([Room; CLIENTS], Room)> = ConstStaticCell::new((
 ));
 static REMOTE: StaticCell<TheRemote> = StaticCell::new();
 static DEVICE: StaticCell<TheDevice> = StaticCell::new();
+/// What the emulator ends with when all is done.
+static STATUS: AtomicU32 = AtomicU32::new(0);
 static STACK_START: AtomicU32 = AtomicU32::new(0);
 static COMMON: StaticCell<Common> = StaticCell::new();
 
@@ -145,6 +150,9 @@ const _: [(); ram::UDP] = [(); size_of::<TimeBuffers>()];
 struct Common {
     /// As the tasks work with them until the next start.
     settings: Settings,
+    /// What the words call the device, until a user does.
+    board_name: Name,
+    /// What it is called until the next start.
     name: Name,
     stats: Stats,
     report: Report<Console>,
@@ -188,6 +196,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     } = words;
     let Common {
         settings,
+        board_name,
         name,
         stats,
         report,
@@ -196,14 +205,15 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         journal,
     } = COMMON.init_with(|| Common {
         settings: Settings::default(),
-        name,
+        board_name: name,
+        name: Name::new(),
         stats: Stats::new(),
         report: Report::new(Console),
         mailbox: Mailbox::new(WAITING.take()),
         store: None,
         journal: None,
     });
-    let (name, stats, report, mailbox) = (&*name, &*stats, &*report, &*mailbox);
+    let (stats, report, mailbox) = (&*stats, &*report, &*mailbox);
     let Ok(opened) = block_on(Store::open(flash, 0..flash::STATE as u32)) else {
         stop("the file of the state cannot be read")
     };
@@ -216,12 +226,14 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         store: Mutex::new(store.insert(opened)),
         journal,
     });
-    let device = DEVICE.init_with(|| Device::new(name, || None, store, stats));
+    let device = DEVICE.init_with(|| Device::new(board_name, || None, store, stats));
     if let Some(journal) = journal {
         device.set_journal(journal);
     }
     device.set_max_rate(MAX_RATE);
     device.recall();
+    *name = device.name();
+    let name = &*name;
     let mut applied = Ok(());
     device.adjust(|of_device| {
         applied = words::apply(words_room, of_device);
@@ -278,7 +290,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         spawner.spawn(discard(mailbox, stats, report)?);
     }
     spawner.spawn(keep_device(device, remote, terminal, console_room)?);
-    spawner.spawn(start_over(device, stats, report)?);
+    spawner.spawn(start_over(device, mailbox, stats, report)?);
     if seconds > 0 {
         let pause = Duration::from_secs(seconds.into());
         spawner.spawn(count(stats, report, pause)?);
@@ -359,16 +371,23 @@ async fn keep_device(
 #[embassy_executor::task]
 async fn start_over(
     device: &'static TheDevice,
+    mailbox: &'static Mailbox<'static>,
     stats: &'static Stats,
     report: &'static Report<Console>,
 ) {
-    if device.changed().await == Change::Settings {
+    let change = device.changed().await;
+    if change != Change::Restart {
         // What cannot be kept is counted; the sum is the meter's own.
         let _ = device.keep_energy();
     }
     Timer::after(LAST_WORDS).await;
-    count_once(stats, report);
-    semihosting::exit(RESTART)
+    STATUS.store(RESTART.into(), Ordering::Relaxed);
+    if change == Change::Name {
+        // Whoever publishes in the old name says good-bye, and ends.
+        mailbox.close();
+        Timer::after(FAREWELL).await;
+    }
+    finish(stats, report)
 }
 
 /// Keeps how deep the stack was while the tasks were started: deeper than it will be.
@@ -395,10 +414,10 @@ async fn publish(
     finish(publisher.stats, report)
 }
 
-/// The input has ended, and everything is published.
+/// All is done: as a rule the input has ended, and everything is published.
 fn finish(stats: &Stats, report: &Report<Console>) -> ! {
     count_once(stats, report);
-    semihosting::exit(0)
+    semihosting::exit(STATUS.load(Ordering::Relaxed) as u8)
 }
 
 /// Takes the end of the emulator's standard input, and a silent line after it, for the end of the P1 input.

@@ -47,10 +47,10 @@ const DATA_END: u64 = 0x4000_0000;
 
 /// What receives telegrams: bytes to values, all meters' oddities included.
 const RECEIVING: &[&str] = &[
-    "metertrekker::metric",
-    "metertrekker::p1",
-    "metertrekker::reading",
-    "metertrekker::receiver",
+    "telegram::metric",
+    "telegram::p1",
+    "telegram::reading",
+    "telegram::receiver",
     "crc",
     "memchr",
     "nom",
@@ -58,13 +58,13 @@ const RECEIVING: &[&str] = &[
 
 /// What there is beside it only because values are written out again.
 const WRITING_OUT: &[&str] = &[
-    "metertrekker::p1::value::Number>::write",
-    "metertrekker::p1::value::Number>::write_as_sent",
-    "metertrekker::p1::value::Number>::write_large",
-    "metertrekker::p1::value::Number>::write_padded",
-    "metertrekker::p1::timestamp::Calendar",
-    "metertrekker::reading::Reading>::is_newest_of_device",
-    "metertrekker::reading::Reading>::values_of",
+    "telegram::p1::value::Number>::write",
+    "telegram::p1::value::Number>::write_as_sent",
+    "telegram::p1::value::Number>::write_large",
+    "telegram::p1::value::Number>::write_padded",
+    "telegram::p1::timestamp::Calendar",
+    "telegram::reading::Reading>::is_newest_of_device",
+    "telegram::reading::Reading>::values_of",
 ];
 
 /// Network buffers: the sockets' windows, and the MQTT packets being sent, acknowledged and received.
@@ -411,8 +411,8 @@ mod tests {
     #[test]
     fn every_limit_that_is_broken_is_told() {
         let code = [
-            (18_701, "<metertrekker::p1::framing::Framer>::next"),
-            (400, "<metertrekker::p1::value::Number>::write_padded"),
+            (18_701, "<telegram::p1::framing::Framer>::next"),
+            (400, "<telegram::p1::value::Number>::write_padded"),
             (7, "<u32 as core::fmt::Display>::fmt"),
         ];
         let image = image(&[
@@ -436,7 +436,7 @@ mod tests {
             (
                 Kind::Rodata,
                 FLASH + 120,
-                &[(3000, "metertrekker::metric::raw::METRICS")],
+                &[(3000, "telegram::metric::raw::METRICS")],
             ),
             (Kind::Data, RAM, &[(20_500, "metertrekker::soc::X")]),
         ]);
@@ -453,7 +453,7 @@ mod tests {
         };
         has("nom", &["100", "0", "0", "0", "100"]);
         has(NOBODY, &["20", "0", "0", "0", "20"]);
-        has("metertrekker::metric", &["0", "3000", "0", "0", "3000"]);
+        has("telegram::metric", &["0", "3000", "0", "0", "3000"]);
         has("together", &["120", "3000", "20500", "0", "23620"]);
         has("irom", &["3120", "4000"]);
         has("core::fmt in the image", &["no"]);

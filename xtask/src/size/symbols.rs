@@ -109,11 +109,8 @@ mod tests {
     fn a_symbol_belongs_to_the_crate_of_its_type() {
         for (path, expected) in [
             ("nom::number::u8", "nom"),
-            (
-                "<metertrekker::p1::framing::Framer>::end",
-                "metertrekker::p1",
-            ),
-            ("metertrekker::p1::crc::ARC", "metertrekker::p1"),
+            ("<telegram::p1::framing::Framer>::end", "telegram::p1"),
+            ("telegram::p1::crc::ARC", "telegram::p1"),
             (
                 "<&mut crc::Digest<u16> as core::clone::Clone>::clone",
                 "crc",
@@ -170,10 +167,10 @@ mod tests {
     fn a_module_is_no_other_that_begins_like_it() {
         let share = Share {
             size: 1,
-            path: "<metertrekker::p1::line::Groups>::next".into(),
+            path: "<telegram::p1::line::Groups>::next".into(),
             owner: String::new(),
         };
-        assert!(share.is_of("metertrekker::p1"));
+        assert!(share.is_of("telegram::p1"));
         assert!(!share.is_of("metertrekker::p"));
     }
 }

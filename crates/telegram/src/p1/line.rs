@@ -110,7 +110,7 @@ fn number(input: &[u8]) -> IResult<&[u8], u8, ()> {
     Ok((rest, value))
 }
 
-#[inline(always)]
+#[inline]
 fn group(input: &[u8]) -> IResult<&[u8], &[u8], ()> {
     if let [b'(', value @ ..] = input
         && let Some(end) = value.iter().position(|byte| *byte == b')')

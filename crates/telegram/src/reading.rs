@@ -590,7 +590,6 @@ impl Reading {
 
     /// The channel is known to have a device of which the table has nothing: what it sends under the
     /// ids of a gas meter is not gas.
-    #[inline(always)]
     fn is_foreign(&self, metric: u16, channel: u8) -> bool {
         const OTHER: Option<Device> = Some(Device::Other);
         device_on(&self.devices, channel) == OTHER

@@ -62,20 +62,15 @@ impl Digest {
     pub fn update_line(&mut self, bytes: &[u8]) -> (usize, bool) {
         let (table, mut value) = (self.table, self.value);
         let mut rest = bytes;
-        // By eights, which spares the chip most looks at how many are left. They are written out: a compiler that
-        // looks after the size makes a loop of them.
+        // By eights, which spares the chip most looks at how many are left.
         while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
-            macro_rules! step {
-                ($($at:literal)*) => {$(
-                    let byte = eight[$at];
-                    value = stepped(table, value, byte);
-                    if byte == b'\n' {
-                        self.value = value;
-                        return (bytes.len() - rest.len() + $at + 1, true);
-                    }
-                )*};
+            for (at, byte) in eight.iter().enumerate() {
+                value = stepped(table, value, *byte);
+                if *byte == b'\n' {
+                    self.value = value;
+                    return (bytes.len() - rest.len() + at + 1, true);
+                }
             }
-            step!(0 1 2 3 4 5 6 7);
             rest = behind;
         }
         let is_last = |byte: &u8| {

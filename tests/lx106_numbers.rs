@@ -69,14 +69,14 @@ fn the_telegram_of_the_originals_readme() {
     within(
         &telegram,
         [
-            ("frame", 11_150),
+            ("frame", 10_450),
             ("receive", 25_000),
-            ("first", 26_350),
-            ("receive-stack", 432),
-            ("publish", 18_890),
-            ("publish-stack", 640),
-            ("verdict", 480),
-            ("line", 6_950),
+            ("first", 26_250),
+            ("receive-stack", 453),
+            ("publish", 19_300),
+            ("publish-stack", 698),
+            ("verdict", 600),
+            ("line", 7_400),
         ],
     );
 }
@@ -86,14 +86,14 @@ fn esmr_5_with_three_phases() {
     within(
         &fixture("esmr50.p1"),
         [
-            ("frame", 16_300),
-            ("receive", 35_950),
-            ("first", 37_470),
-            ("receive-stack", 432),
-            ("publish", 34_340),
-            ("publish-stack", 640),
-            ("verdict", 470),
-            ("line", 10_930),
+            ("frame", 15_230),
+            ("receive", 35_500),
+            ("first", 37_020),
+            ("receive-stack", 453),
+            ("publish", 36_360),
+            ("publish-stack", 698),
+            ("verdict", 592),
+            ("line", 11_630),
         ],
     );
 }
@@ -103,14 +103,14 @@ fn lithuania_with_97_values() {
     within(
         &fixture("lt.p1"),
         [
-            ("frame", 44_270),
-            ("receive", 175_680),
-            ("first", 179_730),
-            ("receive-stack", 480),
-            ("publish", 74_230),
-            ("publish-stack", 640),
-            ("verdict", 475),
-            ("line", 32_600),
+            ("frame", 41_240),
+            ("receive", 173_580),
+            ("first", 177_630),
+            ("receive-stack", 515),
+            ("publish", 79_020),
+            ("publish-stack", 698),
+            ("verdict", 595),
+            ("line", 35_650),
         ],
     );
 }
@@ -120,14 +120,14 @@ fn hungary_with_its_long_message() {
     within(
         &fixture("hu.p1"),
         [
-            ("frame", 36_280),
-            ("receive", 71_530),
-            ("first", 73_320),
-            ("receive-stack", 400),
-            ("publish", 47_240),
-            ("publish-stack", 640),
-            ("verdict", 470),
-            ("line", 15_470),
+            ("frame", 34_420),
+            ("receive", 70_400),
+            ("first", 72_190),
+            ("receive-stack", 425),
+            ("publish", 49_520),
+            ("publish-stack", 698),
+            ("verdict", 592),
+            ("line", 16_450),
         ],
     );
 }

@@ -16,10 +16,10 @@ use crate::shell;
 const DATA_GOAL: u64 = 20_000;
 
 /// Bytes that they may take: the stack's places for the commands' sockets, 1,056, cannot be told from its others.
-const DATA_LIMIT: u64 = 20_600;
+const DATA_LIMIT: u64 = 21_300;
 
 /// Bytes of data memory that the commands may take.
-const COMMANDS_LIMIT: u64 = 13_400;
+const COMMANDS_LIMIT: u64 = 13_900;
 
 /// What is there for the commands alone.
 const COMMANDS: &[&str] = &[
@@ -40,7 +40,7 @@ const COMMANDS: &[&str] = &[
 const RECEIVING_GOAL: u64 = 8 * 1024;
 
 /// Bytes of code that they may take: a little more than they do.
-const RECEIVING_LIMIT: u64 = 18_700;
+const RECEIVING_LIMIT: u64 = 24_000;
 
 /// Where data memory ends, as on the chip: ROM, IRAM and flash lie above.
 const DATA_END: u64 = 0x4000_0000;
@@ -403,7 +403,7 @@ mod tests {
         let image = image(&[
             (Kind::Text, FLASH, &code),
             (Kind::Rodata, FLASH, &[(30_000, "")]),
-            (Kind::Bss, RAM, &data(20_600)),
+            (Kind::Bss, RAM, &data(21_300)),
         ]);
         assert_eq!(image.check(), Ok(()));
     }
@@ -411,20 +411,20 @@ mod tests {
     #[test]
     fn every_limit_that_is_broken_is_told() {
         let code = [
-            (18_701, "<telegram::p1::framing::Framer>::next"),
+            (24_001, "<telegram::p1::framing::Framer>::next"),
             (400, "<telegram::p1::value::Number>::write_padded"),
             (7, "<u32 as core::fmt::Display>::fmt"),
         ];
         let image = image(&[
             (Kind::Text, FLASH, &code),
             (Kind::Rodata, RAM, &[(15_000, "")]),
-            (Kind::Bss, RAM, &data(5_601)[1..]),
+            (Kind::Bss, RAM, &data(6_301)[1..]),
         ]);
         let problem = image.check().unwrap_err();
         assert_eq!(
             problem,
-            "an image: 7 bytes of core::fmt, 0 allowed; 20601 bytes of data memory without network buffers, 20600 allowed; \
-             18701 bytes of code of frame, CRC and lines, 18700 allowed; \
+            "an image: 7 bytes of core::fmt, 0 allowed; 21301 bytes of data memory without network buffers, 21300 allowed; \
+             24001 bytes of code of frame, CRC and lines, 24000 allowed; \
              no metertrekker::soc::qemu::run::BUFFERS among the network buffers"
         );
     }

@@ -196,6 +196,8 @@ pub struct Device<'d, 'f, F> {
     sampling_changed: Changed,
     /// The client on the port of raw streams.
     raw: Cell<Option<SocketAddr>>,
+    /// Whether anybody sends datagrams.
+    has_outlet: Cell<bool>,
     /// What the raw stream's client or a UDP port was to get has come to its end, and nobody knows yet.
     outlet_over: Cell<bool>,
     state: RefCell<State>,
@@ -249,6 +251,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             sampling: RefCell::new(None),
             sampling_changed: Changed::default(),
             raw: Cell::new(None),
+            has_outlet: Cell::new(true),
             outlet_over: Cell::new(false),
             state: RefCell::new(State::new(name, Clock::new(board))),
             connected: Cell::new(false),

@@ -431,10 +431,13 @@ fn datagrams_that_nobody_takes_stop_nothing() {
 }
 
 #[test]
-fn datagrams_need_an_address() {
+fn datagrams_need_an_address_and_somebody_who_sends_them() {
     let house = House::new();
     house.serve(async |device| {
+        device.has_no_outlet();
+        let network = Peer::Network((Ipv4Addr::LOCALHOST, 1).into());
         for (peer, sink) in [
+            (network, "UDP"),
             (Peer::Console, "UDP"),
             (Peer::Mqtt, "UDP"),
             (Peer::Console, "TCP"),

@@ -162,6 +162,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self
     }
 
+    /// On this board nobody runs who sends datagrams, so that nobody can order them.
+    pub fn has_no_outlet(&self) {
+        self.has_outlet.set(false);
+    }
+
     /// Whose sampling goes on.
     pub(super) fn sampler(&self) -> Option<Peer> {
         let sampling = self.sampling.borrow();
@@ -264,9 +269,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// Whose sampling it would be; or why there is no way for its samples to go.
     fn can_carry(&self, order: &Order, client: &Client) -> Result<Peer, Refusal> {
         match (order.sink, client.peer) {
-            (Sink::Tcp | Sink::Udp(_), Peer::Network(_)) | (Sink::Serial, Peer::Console) => {
-                Ok(client.peer)
-            }
+            (Sink::Udp(_), Peer::Network(_)) if self.has_outlet.get() => Ok(client.peer),
+            (Sink::Tcp, Peer::Network(_)) | (Sink::Serial, Peer::Console) => Ok(client.peer),
             (Sink::Mqtt, _) if self.connected.get() => Ok(client.peer),
             (Sink::Mqtt, _) => Err(Refusal::Argument("Not connected to the MQTT Server")),
             (Sink::Ffmpeg, _) => match self.raw.get() {

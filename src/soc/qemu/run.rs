@@ -231,6 +231,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         device.set_journal(journal);
     }
     device.set_max_rate(MAX_RATE);
+    device.has_no_outlet();
     device.recall();
     *name = device.name();
     let name = &*name;

@@ -90,7 +90,9 @@ fn owner(path: &str) -> String {
     let module = |text: &str| text[..end(text).unwrap_or(text.len())].to_owned();
     let first = module(place);
     match place.strip_prefix(&first).unwrap_or("").strip_prefix("::") {
-        Some(rest) if first == "metertrekker" => format!("{first}::{}", module(rest)),
+        Some(rest) if matches!(first.as_str(), "metertrekker" | "telegram") => {
+            format!("{first}::{}", module(rest))
+        }
         Some(_) => first,
         // Names without a path: what the linker and the compiler call by themselves.
         None if first.is_empty() => NOBODY.into(),
@@ -171,6 +173,6 @@ mod tests {
             owner: String::new(),
         };
         assert!(share.is_of("telegram::p1"));
-        assert!(!share.is_of("metertrekker::p"));
+        assert!(!share.is_of("telegram::p"));
     }
 }

@@ -1,12 +1,7 @@
-//! Compiles `metrics.toml`, or the table that `METERTREKKER_METRICS` names, to `$OUT_DIR/metrics.rs` and lays an image out for its board; the work is done by the pure
-//! functions in `build/`.
+//! Lays an image out for its board; the work is done by the pure functions in `build/`.
 
 #[path = "build/board.rs"]
 mod board;
-#[path = "build/metrics.rs"]
-mod metrics;
-#[path = "build/problem.rs"]
-mod problem;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -14,28 +9,9 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    println!("cargo::rerun-if-env-changed={METRICS}");
-    let result = run().and_then(|()| lay_out().map_err(|problem| vec![problem]));
-    if let Err(lines) = result {
-        // One directive per line: Cargo would print the rest of a longer message elsewhere.
-        for line in lines {
-            println!("cargo::error={line}");
-        }
+    if let Err(problem) = lay_out() {
+        println!("cargo::error={problem}");
     }
-}
-
-/// Names a table in the place of the project's own, for what is measured with others.
-const METRICS: &str = "METERTREKKER_METRICS";
-
-fn run() -> Result<(), Vec<String>> {
-    let file = &env::var(METRICS).unwrap_or_else(|_| "metrics.toml".to_owned());
-    println!("cargo::rerun-if-changed={file}");
-    let text = fs::read_to_string(file).map_err(|error| vec![format!("{file}: {error}")])?;
-    let code = metrics::compile(file, &text)
-        .map_err(|problems| problems.iter().map(|p| p.to_string()).collect::<Vec<_>>())?;
-    let out = env::var_os("OUT_DIR").ok_or_else(|| vec!["OUT_DIR is not set".to_string()])?;
-    let path = PathBuf::from(out).join("metrics.rs");
-    fs::write(&path, code).map_err(|error| vec![format!("{}: {error}", path.display())])
 }
 
 /// What a board can do; of the one that `METERTREKKER_BOARD` names also the linker's view, and its SoC as a `cfg`, which a program for

@@ -13,14 +13,12 @@ extern crate std;
 
 pub mod app;
 pub mod mdns;
-pub mod metric;
 pub mod ntp;
-pub mod p1;
 pub mod publish;
-pub mod reading;
-pub mod receiver;
 pub mod settings;
 pub mod smartmeter;
 pub mod soc;
 pub mod storage;
 pub mod wifi;
+
+pub use telegram::{metric, p1, reading, receiver};

@@ -13,16 +13,20 @@ dram = { origin = 0x3ffe8000, length = 0x14000 }
 irom = { origin = 0x40210000, length = 0x73000 }
 ";
 
-/// 14 lines of 100 bytes each.
+/// 17 lines of 100 bytes each.
 const RAM: &str = "[ram]
-budget = 1400
+budget = 1700
 [ram.lines]
 ring = { bytes = 100, for = \"x\" }
 readings = { bytes = 100, for = \"x\" }
 meter = { bytes = 100, for = \"x\" }
 mqtt_rx = { bytes = 100, for = \"x\" }
 mqtt_tx = { bytes = 100, for = \"x\" }
-gather = { bytes = 100, for = \"x\" }
+command_sockets = { bytes = 100, for = \"x\" }
+sessions = { bytes = 100, for = \"x\" }
+device = { bytes = 100, for = \"x\" }
+mqtt_commands = { bytes = 100, for = \"x\" }
+udp = { bytes = 100, for = \"x\" }
 socket_rx = { bytes = 100, for = \"x\" }
 socket_tx = { bytes = 100, for = \"x\" }
 network = { bytes = 100, for = \"x\" }
@@ -34,7 +38,7 @@ stack = { bytes = 100, for = \"x\" }
 
 /// A board with this ledger.
 fn with_ram(ram: &str) -> String {
-    format!("about = \"x\"\nsoc = \"qemu\"\n{MEMORY}{ram}")
+    format!("about = \"x\"\nsoc = \"qemu\"\n[commands]\nsessions = 1\nmax_rate = 50\n{MEMORY}{ram}")
 }
 
 fn problem(text: &str) -> String {
@@ -77,7 +81,7 @@ fn the_linker_gets_every_memory() {
   irom : ORIGIN = 0x40210000, LENGTH = 0x73000
 }
 
-ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= 1200, \"qemu: .data and .bss are longer than their lines in the board's [ram]\")
+ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= 1600, \"qemu: .data and .bss are longer than their lines in the board's [ram]\")
 ASSERT(_stack_end - _stack_limit >= 100, \"qemu: the stack is shorter than its line in the board's [ram]\")
 "
     );
@@ -91,7 +95,7 @@ fn the_code_gets_every_line_of_the_ledger() {
         constants.contains("\npub const MQTT_TX: usize = 100;\n"),
         "{constants}"
     );
-    assert_eq!(constants.lines().count(), 14);
+    assert_eq!(constants.lines().count(), 18);
 }
 
 #[test]
@@ -105,7 +109,17 @@ fn the_code_gets_what_the_board_can_do() {
         code.ends_with("\npub const MAX_RATE: u32 = 50;\n"),
         "{code}"
     );
+    assert!(!code.contains("CLIENTS"), "{code}");
+    let code = limits("[commands]\nsessions = 2\nmax_rate = 50");
+    assert!(code.contains("\npub const CLIENTS: usize = 2;\n"), "{code}");
     assert_eq!(limits("").lines().count(), 1);
+    for sessions in [0, 4] {
+        let text = format!(
+            "about = \"x\"\nsoc = \"host\"\n[commands]\nmax_rate = 50\nsessions = {sessions}"
+        );
+        let expected = format!("boards/x.toml:5: sessions is {sessions}, not 1 to 3");
+        assert_eq!(problem(&text), expected);
+    }
     for rate in [0, 32_001] {
         let text = format!("about = \"x\"\nsoc = \"host\"\ncommands = {{ max_rate = {rate} }}");
         let expected = format!("boards/x.toml:3: max_rate is {rate}, not 1 to 32000 Hz");
@@ -130,25 +144,35 @@ fn an_image_has_memories_and_a_program_none() {
 fn a_ledger_that_contradicts_itself_is_refused() {
     for (from, to, expected) in [
         (
-            "tasks = { bytes = 100",
-            "tasks = { bytes = 250",
-            "boards/x.toml:9: the lines of [ram] take 1450 bytes, 50 more than the budget of 1400",
+            "rest = { bytes = 100",
+            "rest = { bytes = 150",
+            "boards/x.toml:12: the lines of [ram] take 1750 bytes, 50 more than the budget of 1700",
+        ),
+        (
+            "budget = 1700",
+            "budget = 1000\nowed = 600",
+            "boards/x.toml:12: the lines of [ram] take 1700 bytes, 100 more than the budget of 1000 and the 600 owed allow",
+        ),
+        (
+            "budget = 1700",
+            "budget = 1000\nowed = 1213",
+            "boards/x.toml:13: 1213 bytes are owed, but only 700 are missing: lower it",
         ),
         (
             "meter = { bytes = 100",
             "meter = { bytes = 0",
-            "boards/x.toml:13: `meter` takes 0 bytes; name what it takes",
+            "boards/x.toml:16: `meter` takes 0 bytes; name what it takes",
         ),
         (
-            "gather = { bytes = 100, for = \"x\" }\n",
+            "udp = { bytes = 100, for = \"x\" }\n",
             "",
-            "boards/x.toml:10: missing field `gather`",
+            "boards/x.toml:13: missing field `udp`",
         ),
         (
             "ring = ",
             "rings = ",
-            "boards/x.toml:11: unknown field `rings`, expected one of `ring`, `readings`, `meter`, `mqtt_rx`, `mqtt_tx`, \
-             `gather`, `socket_rx`, `socket_tx`, `network`, `common`, `tasks`, `rest`, `stack`",
+            "boards/x.toml:14: unknown field `rings`, expected one of `ring`, `readings`, `meter`, `mqtt_rx`, `mqtt_tx`, \
+             `command_sockets`, `sessions`, `device`, `mqtt_commands`, `udp`, `socket_rx`, `socket_tx`, `network`, `common`, `tasks`, `rest`, `stack`",
         ),
     ] {
         assert_eq!(problem(&with_ram(&RAM.replace(from, to))), expected);

@@ -69,14 +69,14 @@ fn the_telegram_of_the_originals_readme() {
     within(
         &telegram,
         [
-            ("frame", 10_190),
-            ("receive", 24_930),
-            ("first", 25_940),
-            ("receive-stack", 432),
-            ("publish", 18_940),
-            ("publish-stack", 640),
-            ("verdict", 610),
-            ("line", 6_980),
+            ("frame", 10_210),
+            ("receive", 25_000),
+            ("first", 26_180),
+            ("receive-stack", 453),
+            ("publish", 19_310),
+            ("publish-stack", 731),
+            ("verdict", 634),
+            ("line", 7_400),
         ],
     );
 }
@@ -86,14 +86,14 @@ fn esmr_5_with_three_phases() {
     within(
         &fixture("esmr50.p1"),
         [
-            ("frame", 14_860),
-            ("receive", 35_090),
-            ("first", 36_610),
-            ("receive-stack", 432),
-            ("publish", 34_380),
-            ("publish-stack", 640),
-            ("verdict", 590),
-            ("line", 10_940),
+            ("frame", 14_900),
+            ("receive", 35_390),
+            ("first", 36_900),
+            ("receive-stack", 453),
+            ("publish", 36_330),
+            ("publish-stack", 731),
+            ("verdict", 616),
+            ("line", 11_630),
         ],
     );
 }
@@ -103,14 +103,14 @@ fn lithuania_with_97_values() {
     within(
         &fixture("lt.p1"),
         [
-            ("frame", 40_340),
-            ("receive", 173_100),
-            ("first", 177_150),
-            ("receive-stack", 496),
-            ("publish", 74_120),
-            ("publish-stack", 640),
-            ("verdict", 600),
-            ("line", 32_580),
+            ("frame", 40_460),
+            ("receive", 173_720),
+            ("first", 177_770),
+            ("receive-stack", 515),
+            ("publish", 78_810),
+            ("publish-stack", 731),
+            ("verdict", 622),
+            ("line", 35_650),
         ],
     );
 }
@@ -120,14 +120,14 @@ fn hungary_with_its_long_message() {
     within(
         &fixture("hu.p1"),
         [
-            ("frame", 33_830),
-            ("receive", 70_330),
-            ("first", 72_120),
-            ("receive-stack", 408),
-            ("publish", 47_310),
-            ("publish-stack", 640),
-            ("verdict", 590),
-            ("line", 15_490),
+            ("frame", 33_900),
+            ("receive", 70_300),
+            ("first", 72_090),
+            ("receive-stack", 425),
+            ("publish", 49_430),
+            ("publish-stack", 731),
+            ("verdict", 616),
+            ("line", 16_450),
         ],
     );
 }

@@ -9,7 +9,7 @@ const BASE_NAMES: [&str; 12] = [
 ];
 const PREFIX_NAMES: [&str; 5] = ["None", "Milli", "Kilo", "Mega", "Giga"];
 
-/// The module that `src/metric.rs` includes; a function of the table alone.
+/// The module that `crates/telegram/src/metric.rs` includes; a function of the table alone.
 pub fn module(table: &Table) -> String {
     let mut rows: Vec<&Row> = table.rows.iter().collect();
     rows.sort_by_key(|row| (row.obis.key(), row.only == 0));

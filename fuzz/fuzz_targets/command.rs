@@ -9,7 +9,7 @@ use metertrekker::{
     reading::Reading,
     settings::{KEYS, Settings},
     smartmeter::{
-        answer::Answer,
+        answer::Whole,
         device::{Client, Device, Peer},
         line::{Line, Lines, MAX},
         log::Level,
@@ -94,7 +94,7 @@ async fn serve(lines: &[Option<Vec<u8>>]) {
     reading.settle();
     device.believed(&reading);
     let mut client = Client::new(Peer::Console, Level::Info);
-    let mut answer = Answer::new();
+    let mut answer = <Whole>::new();
     for line in lines {
         answer.clear();
         match line {
@@ -103,7 +103,7 @@ async fn serve(lines: &[Option<Vec<u8>>]) {
             Some(line) if Request::parse(line).is_ok_and(|line| line.command == "unlock") => {
                 continue;
             }
-            Some(line) => device.answer(line, &mut client, &mut answer).await,
+            Some(line) => device.answer_whole(line, &mut client, &mut answer).await,
         }
         check(answer.bytes());
         let settings = device.settings();

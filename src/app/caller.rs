@@ -25,7 +25,11 @@ const STEP: Duration = Duration::from_secs(10);
 /// Calls the server of the settings, as long as there is one, for ever. A connection that stands is not
 /// given up for another server: that is called when the first has gone. One from another address of this
 /// device has gone.
-pub async fn run<F, N, E>(device: &Device<'_, '_, F>, network: &N, room: &mut Room) -> Infallible
+pub async fn run<F, N, E, const PACKET: usize>(
+    device: &Device<'_, '_, F>,
+    network: &N,
+    room: &mut Room<PACKET>,
+) -> Infallible
 where
     F: NorFlash,
     N: TcpConnect<Error = E> + Dns<Error = E>,
@@ -42,7 +46,11 @@ where
     }
 }
 
-async fn call<F, N, E>(device: &Device<'_, '_, F>, network: &N, room: &mut Room) -> Infallible
+async fn call<F, N, E, const PACKET: usize>(
+    device: &Device<'_, '_, F>,
+    network: &N,
+    room: &mut Room<PACKET>,
+) -> Infallible
 where
     F: NorFlash,
     N: TcpConnect<Error = E> + Dns<Error = E>,

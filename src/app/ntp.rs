@@ -74,10 +74,10 @@ impl uDisplay for Failure {
 
 /// Keeps the device's clock by the time server of the settings, for ever. `seed` should not be known to
 /// others.
-pub async fn run<F, N, E>(device: &Device<'_, '_, F>, network: &N, seed: u64) -> Infallible
+pub async fn run<F, N>(device: &Device<'_, '_, F>, network: &N, seed: u64) -> Infallible
 where
     F: NorFlash,
-    N: UdpConnect<Error = E> + Dns<Error = E>,
+    N: UdpConnect + Dns,
 {
     let mut random = Random(seed);
     loop {
@@ -104,7 +104,7 @@ async fn without<F: NorFlash>(device: &Device<'_, '_, F>) -> Infallible {
     }
 }
 
-async fn keep<F, N, E>(
+async fn keep<F, N>(
     device: &Device<'_, '_, F>,
     network: &N,
     server: (&str, u16),
@@ -112,7 +112,7 @@ async fn keep<F, N, E>(
 ) -> Infallible
 where
     F: NorFlash,
-    N: UdpConnect<Error = E> + Dns<Error = E>,
+    N: UdpConnect + Dns,
 {
     let mut resync = RESYNC;
     let mut complains = true;
@@ -154,7 +154,7 @@ where
 }
 
 /// Asks once.
-async fn ask<F, N, E>(
+async fn ask<F, N>(
     device: &Device<'_, '_, F>,
     network: &N,
     (server, port): (&str, u16),
@@ -162,7 +162,7 @@ async fn ask<F, N, E>(
 ) -> Result<Synced, Failure>
 where
     F: NorFlash,
-    N: UdpConnect<Error = E> + Dns<Error = E>,
+    N: UdpConnect + Dns,
 {
     let resolved = with_timeout(NAME, resolve(network, server)).await;
     let address = resolved.ok().and_then(Result::ok).ok_or(Failure::Name)?;
@@ -182,11 +182,16 @@ where
         done.map_err(|_| Failure::Network)?;
         for _ in 0..STRAYS {
             let mut buffer = [0; ntp::LENGTH];
-            let (length, _) = socket
+            let (length, from) = socket
                 .receive(&mut buffer)
                 .await
                 .map_err(|_| Failure::Network)?;
             let at = Instant::now();
+            // Not every board's sockets see to it.
+            if from != remote {
+                device.stray_time();
+                continue;
+            }
             let packet = buffer.get(..length).unwrap_or(&buffer);
             match ntp::time(packet, cookie, at.saturating_duration_since(sent)) {
                 Ok(time) => return Ok(Synced { time, at }),

@@ -20,7 +20,7 @@ use super::{
     remote::{BASE, Remote},
     resolve::resolve,
     stats::Stats,
-    transport::{Gathered, Gathering},
+    transport::{GATHER, Gathered, Gathering},
 };
 use crate::{
     metric::Device,
@@ -90,20 +90,27 @@ pub struct Publisher<'s, 'a, 'f, N, F, M, R> {
     pub seed: u32,
 }
 
-/// What the MQTT session works in.
-pub struct Room {
+/// What the MQTT session works in, gathering so many bytes before any are written.
+pub struct Room<const GATHERED: usize = GATHER> {
     rx: [u8; RX_BUFFER],
     tx: [u8; TX_BUFFER],
-    gathered: Gathered,
+    gathered: heapless::Vec<u8, GATHERED>,
 }
 
 impl Room {
     /// Empty.
     pub const fn new() -> Self {
+        Self::with_gathered()
+    }
+}
+
+impl<const GATHERED: usize> Room<GATHERED> {
+    /// Empty, for a network that gathers more or less by itself.
+    pub const fn with_gathered() -> Self {
         Self {
             rx: [0; RX_BUFFER],
             tx: [0; TX_BUFFER],
-            gathered: Gathered::new(),
+            gathered: heapless::Vec::new(),
         }
     }
 
@@ -208,7 +215,10 @@ where
     ///
     /// # Errors
     /// A setting is too long for the MQTT session.
-    pub async fn run(&mut self, room: &mut Room) -> Result<(), ConfigError> {
+    pub async fn run<const GATHERED: usize>(
+        &mut self,
+        room: &mut Room<GATHERED>,
+    ) -> Result<(), ConfigError> {
         let Room { rx, tx, gathered } = room;
         let topics = Topics::new(self.settings);
         let mut changes = Changes::new();

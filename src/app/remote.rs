@@ -20,10 +20,10 @@ use embedded_storage_async::nor_flash::NorFlash;
 use crate::{
     publish::{Output, Overflow},
     smartmeter::{
-        answer::Answer,
+        answer::{Answer, LONGEST, Reply, Whole},
         device::{Client, Device, News, Peer},
         log::Level,
-        stream::MAX_SAMPLE,
+        stream::{MAX_SAMPLE, PacketView},
     },
 };
 
@@ -99,15 +99,20 @@ enum Kind {
     State,
 }
 
+/// What a board says that has less room than an answer takes.
+const TOO_LONG: &str =
+    "The answer does not fit into a message of this board: ask over TCP or the console";
+
 struct Request {
     kind: Kind,
     payload: heapless::Vec<u8, COMMAND>,
 }
 
-/// Commands over MQTT. RAM: 2.8 kB, and 1.7 kB more in what [`run`](Self::run) returns.
-pub struct Mqtt {
-    requests: Channel<CriticalSectionRawMutex, Request, 2>,
-    answer: RefCell<Answer>,
+/// Commands over MQTT, with `WAITING` requests that may wait and answers of up to `ANSWER` bytes. RAM: both, and
+/// what a request takes.
+pub struct Mqtt<const WAITING: usize = 2, const ANSWER: usize = LONGEST> {
+    requests: Channel<CriticalSectionRawMutex, Request, WAITING>,
+    answer: RefCell<Whole<ANSWER>>,
     topic: Cell<&'static str>,
     full: Cell<bool>,
     arrival: Signal<CriticalSectionRawMutex, ()>,
@@ -115,11 +120,24 @@ pub struct Mqtt {
 }
 
 impl Mqtt {
-    /// Nothing has come yet.
+    /// Nothing has come yet, with room for every answer.
     pub const fn new() -> Self {
+        Self::with_room()
+    }
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
+    /// Nothing has come yet, with as much room as the board has.
+    pub const fn with_room() -> Self {
         Self {
             requests: Channel::new(),
-            answer: RefCell::new(Answer::new()),
+            answer: RefCell::new(Whole::new()),
             topic: Cell::new(""),
             full: Cell::new(false),
             arrival: Signal::new(),
@@ -130,34 +148,23 @@ impl Mqtt {
     /// Answers what comes, and says what is going on, for ever.
     pub async fn run<F: NorFlash>(&self, device: &Device<'_, '_, F>) -> Infallible {
         let mut status = Instant::now() + STATUS;
-        let mut answer = Answer::new();
         let mut sample = heapless::Vec::<u8, MAX_SAMPLE>::new();
         let mut samples = false;
         loop {
-            answer.clear();
             let news = device.news(samples, &mut sample);
             // Samples come last, so that no rate keeps a command waiting.
-            let told = select4(
+            let next = select4(
                 self.requests.receive(),
                 Timer::at(status),
                 device.switched(),
                 news,
             );
-            let topic = match told.await {
+            let next = next.await;
+            // An answer is written where the last one is.
+            self.until_free().await;
+            let topic = match &next {
                 Either4::First(request) => {
-                    match request.kind {
-                        Kind::Command => {
-                            let mut client = Client::new(Peer::Mqtt, Level::Error);
-                            let line = request.payload.trim_ascii();
-                            device.answer(line, &mut client, &mut answer).await;
-                            // What a stop leaves to be sent comes before its answer.
-                            while let Some(news) = device.last_news(&mut sample) {
-                                self.publish_sample(device, news, &sample).await;
-                            }
-                        }
-                        Kind::Sample => device.sample(&request.payload, &mut answer),
-                        Kind::State => device.sampling(&mut answer),
-                    }
+                    self.answer(device, request, &mut sample).await;
                     INFO
                 }
                 Either4::Second(()) => {
@@ -167,63 +174,84 @@ impl Mqtt {
                     if samples || !device.is_connected() {
                         continue;
                     }
-                    device.status(&mut answer);
+                    self.write(|answer| device.status(answer));
                     STATE
                 }
+                Either4::Third(()) => {
+                    self.write(|answer| device.switches(answer));
+                    "state/switch"
+                }
                 Either4::Fourth(News::Turned(on)) => {
-                    samples = on;
+                    samples = *on;
                     if !device.is_connected() {
                         continue;
                     }
-                    let word = if on { "on" } else { "off" };
-                    answer.line(|answer| answer.part(word));
+                    let word = if *on { "on" } else { "off" };
+                    self.write(|answer| answer.line(|answer| answer.part(word)));
                     STATE
                 }
-                Either4::Fourth(news) => {
-                    self.publish_sample(device, news, &sample).await;
-                    continue;
-                }
-                Either4::Third(()) => {
-                    device.switches(&mut answer);
-                    "state/switch"
+                Either4::Fourth(News::Sample(measures, at)) => {
+                    self.write(|answer| device.sample_news(*measures, *at, &sample, answer));
+                    INFO
                 }
             };
-            if !answer.json().is_empty() {
-                self.publish(topic, &mut answer).await;
+            if !self.answer.borrow().json().is_empty() {
+                self.hand_over(topic);
             }
         }
     }
 
-    /// Hands an answer to the publisher when it has taken the last one.
-    async fn publish(&self, topic: &'static str, answer: &mut Answer) {
-        self.until_free().await;
-        core::mem::swap(&mut *self.answer.borrow_mut(), answer);
-        self.hand_over(topic);
-    }
-
-    /// The same with a sample.
-    async fn publish_sample<F: NorFlash>(
+    async fn answer<F: NorFlash>(
         &self,
         device: &Device<'_, '_, F>,
-        news: News,
-        sample: &[u8],
+        request: &Request,
+        sample: &mut PacketView,
     ) {
-        let News::Sample(measures, at) = news else {
-            return;
-        };
-        self.until_free().await;
-        {
-            let answer = &mut *self.answer.borrow_mut();
-            answer.clear();
-            device.sample_news(measures, at, sample, answer);
+        match request.kind {
+            Kind::Command => {
+                let mut client = Client::new(Peer::Mqtt, Level::Error);
+                let line = request.payload.trim_ascii();
+                let reply = &mut Kept(&self.answer);
+                device.answer(line, &mut client, reply).await;
+                // What a stop leaves to be sent comes before its answer.
+                if self.answer.borrow().json().is_empty() {
+                    self.publish_last(device, sample).await;
+                }
+                while device.more(&mut client, reply) {}
+            }
+            Kind::Sample => self.write(|answer| device.sample(&request.payload, answer)),
+            Kind::State => self.write(|answer| device.sampling(answer)),
         }
-        self.hand_over(INFO);
+        if self.answer.borrow().has_overflown() {
+            self.answer.borrow_mut().clear();
+            self.write(|answer| {
+                answer.object(|answer| {
+                    answer.flag("error", true);
+                    answer.string("msg", TOO_LONG);
+                });
+            });
+        }
     }
 
+    async fn publish_last<F: NorFlash>(&self, device: &Device<'_, '_, F>, sample: &mut PacketView) {
+        while let Some(News::Sample(measures, at)) = device.last_news(sample) {
+            self.write(|answer| device.sample_news(measures, at, sample, answer));
+            self.hand_over(INFO);
+            self.until_free().await;
+        }
+    }
+
+    fn write(&self, write: impl FnOnce(&mut Answer)) {
+        let reply: &mut dyn Reply = &mut Kept(&self.answer);
+        reply.pass(write);
+    }
+
+    /// Waits until the publisher has taken the last answer, and forgets that.
     async fn until_free(&self) {
         while self.full.get() {
             self.departure.wait().await;
         }
+        self.answer.borrow_mut().clear();
     }
 
     fn hand_over(&self, topic: &'static str) {
@@ -233,13 +261,16 @@ impl Mqtt {
     }
 }
 
-impl Default for Mqtt {
-    fn default() -> Self {
-        Self::new()
+/// Where the publisher fetches an answer. It is not borrowed across an await.
+struct Kept<'a, const ANSWER: usize>(&'a RefCell<Whole<ANSWER>>);
+
+impl<const ANSWER: usize> Reply for Kept<'_, ANSWER> {
+    fn compose(&mut self, write: &mut dyn FnMut(&mut Answer)) {
+        self.0.borrow_mut().compose(write);
     }
 }
 
-impl Remote for Mqtt {
+impl<const WAITING: usize, const ANSWER: usize> Remote for Mqtt<WAITING, ANSWER> {
     fn is_there(&self) -> bool {
         true
     }

@@ -18,24 +18,30 @@ use crate::smartmeter::device::Device;
 /// The port that the protocol is spoken on.
 pub const PORT: u16 = 54321;
 
-/// Clients at a time.
+/// Clients at a time, where the memory is no question.
 pub const SESSIONS: usize = 3;
 
-/// The word for one more.
-const FULL: &[u8] = b"Info:{\"error\":true,\"msg\":\"There are three clients already\"}\r\n";
+/// The word for one more than there can be.
+const fn full(sessions: usize) -> &'static [u8] {
+    match sessions {
+        1 => b"Info:{\"error\":true,\"msg\":\"There is a client already\"}\r\n",
+        2 => b"Info:{\"error\":true,\"msg\":\"There are two clients already\"}\r\n",
+        _ => b"Info:{\"error\":true,\"msg\":\"There are three clients already\"}\r\n",
+    }
+}
 
-/// How long it may take, so that nobody waits for the next client to be let in.
-const GLANCE: Duration = Duration::from_millis(500);
+/// How long it may take, so that nobody waits long for the next client to be let in.
+const GLANCE: Duration = Duration::from_millis(1500);
 
 /// Pause after a client could not be let in.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Serves the clients of `acceptor` for ever. When the device's address changes, they are disconnected:
-/// nobody can reach the old one.
-pub async fn run<F, A>(
+/// Serves the clients of `acceptor` for ever, as many at a time as there are rooms: one to three. When the device's
+/// address changes, they are disconnected: nobody can reach the old one.
+pub async fn run<F, A, const N: usize, const PACKET: usize>(
     device: &Device<'_, '_, F>,
     acceptor: &A,
-    rooms: &mut [Room; SESSIONS],
+    rooms: &mut [Room<PACKET>; N],
 ) -> Infallible
 where
     F: NorFlash,
@@ -54,16 +60,17 @@ where
     }
 }
 
-async fn serve<F, A>(
+async fn serve<F, A, const N: usize, const PACKET: usize>(
     device: &Device<'_, '_, F>,
     acceptor: &A,
-    rooms: &mut [Room; SESSIONS],
+    rooms: &mut [Room<PACKET>; N],
 ) -> Infallible
 where
     F: NorFlash,
     A: TcpAccept,
 {
-    let doors: [Door<_>; SESSIONS] = core::array::from_fn(|_| Door::new());
+    const { assert!(1 <= N && N <= SESSIONS) };
+    let doors: [Door<_>; N] = core::array::from_fn(|_| Door::new());
     let mut number = 0;
     let sessions = rooms.each_mut().map(|room| {
         let door = doors.get(number);
@@ -72,7 +79,10 @@ where
     });
     match select(listen(device, acceptor, &doors), join_array(sessions)).await {
         Either::First(never) => never,
-        Either::Second([never, ..]) => never,
+        Either::Second(never) => match never.into_iter().next() {
+            Some(never) => never,
+            None => core::future::pending().await,
+        },
     }
 }
 
@@ -106,7 +116,7 @@ async fn listen<'a, F: NorFlash, A: TcpAccept>(
             device.turned_away();
             // It gets the word, or it does not.
             let _ = with_timeout(GLANCE, async {
-                socket.write_all(FULL).await?;
+                socket.write_all(full(doors.len())).await?;
                 socket.close(Close::Write).await
             })
             .await;
@@ -118,10 +128,10 @@ async fn listen<'a, F: NorFlash, A: TcpAccept>(
     }
 }
 
-async fn session<S, F>(
+async fn session<S, F, const PACKET: usize>(
     device: &Device<'_, '_, F>,
     door: Option<&Door<S>>,
-    room: &mut Room,
+    room: &mut Room<PACKET>,
 ) -> Infallible
 where
     S: TcpSplit + TcpShutdown,

@@ -14,8 +14,9 @@ pub const GATHER: usize = 2048;
 /// What a TCP segment takes over Ethernet or Wi-Fi (RFC 6691 §2: 1500 without the fixed headers).
 pub const SEGMENT: usize = 1460;
 
-/// Where they are gathered. RAM: [`GATHER`] bytes.
-pub type Gathered = heapless::Vec<u8, GATHER>;
+/// Where they are gathered. Without any room nothing is: that is for a stream whose own buffer gathers, since it
+/// sends nothing before somebody waits, and has room for whole segments.
+pub type Gathered = heapless::VecView<u8>;
 
 /// A stream whose writes are gathered.
 ///
@@ -45,7 +46,7 @@ impl<'b, T: Read + Write> Gathering<'b, T> {
     /// # Cancellation Safety
     /// As far as the stream's own write is: no byte is lost or repeated.
     pub async fn push(&mut self) -> Result<(), T::Error> {
-        self.push_to(GATHER).await
+        self.push_to(usize::MAX).await
     }
 
     /// Writes the buffer's first `end` bytes and makes their room free.
@@ -81,6 +82,9 @@ impl<T: Read + Write> Read for Gathering<'_, T> {
 
 impl<T: Read + Write> Write for Gathering<'_, T> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, T::Error> {
+        if self.buffer.capacity() == 0 {
+            return self.stream.write(bytes).await;
+        }
         if self.buffer.is_full() {
             self.push_to(SEGMENT).await?;
         }
@@ -164,7 +168,7 @@ mod tests {
                 &[SEGMENT, SEGMENT, SEGMENT, SEGMENT, 7_000 - 4 * SEGMENT],
             ),
         ] {
-            let mut buffer = Gathered::new();
+            let mut buffer = heapless::Vec::<u8, GATHER>::new();
             let mut link = gathering(usize::MAX, &mut buffer);
             let bytes = numbered(length);
             write_all(&mut link, &bytes);
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn a_read_cancelled_while_it_writes_loses_and_repeats_nothing() {
         for taken in [1, 100, SEGMENT - 1, SEGMENT, SEGMENT + 1, GATHER - 1] {
-            let mut buffer = Gathered::new();
+            let mut buffer = heapless::Vec::<u8, GATHER>::new();
             let mut link = gathering(taken, &mut buffer);
             let bytes = numbered(3 * GATHER);
             let (first, rest) = bytes.split_at(GATHER);
@@ -189,6 +193,18 @@ mod tests {
             block_on(link.push()).unwrap();
             assert_eq!(link.stream.writes.concat(), bytes, "{taken}");
         }
+    }
+
+    #[test]
+    fn without_room_all_is_the_streams() {
+        let mut buffer = heapless::Vec::<u8, 0>::new();
+        let mut link = gathering(100, &mut buffer);
+        let bytes = numbered(100);
+        write_all(&mut link, &bytes);
+        assert_eq!(link.stream.writes.concat(), bytes);
+        assert!(poll_once(link.write_all(&[1])).is_pending());
+        link.stream.room = 1;
+        assert_eq!(block_on(link.write(&[1, 2])), Ok(1));
     }
 
     #[test]
@@ -210,7 +226,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut buffer = Gathered::new();
+        let mut buffer = heapless::Vec::<u8, GATHER>::new();
         let mut link = Gathering::new(Closed, &mut buffer);
         block_on(link.write_all(&[0; 3 * GATHER])).unwrap();
         assert_eq!(block_on(link.read(&mut [0])), Ok(0));

@@ -248,7 +248,7 @@ impl<F: NorFlash, R: Radio> Station<'_, '_, '_, F, R> {
 
     /// Joins a network. `None` when it has been forgotten meanwhile, or cannot be read.
     async fn join(&mut self, candidate: Candidate) -> Option<(Ssid, Result<Ipv4Addr, Obstacle>)> {
-        let (ssid, password) = self.device.credentials(candidate.place).await?;
+        let (ssid, password) = self.device.credentials(candidate.place)?;
         let obstacle = match (candidate.is_secured, password.is_empty()) {
             (true, true) => Some(Obstacle::Locked),
             (false, false) => Some(Obstacle::Open),

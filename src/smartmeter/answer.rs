@@ -4,14 +4,17 @@ use ufmt::{uDisplay, uWrite, uwrite};
 
 use super::fixed::Short;
 
-/// Bytes of the longest answer with its line end: all settings, each at its longest and escaped.
-pub const MAX: usize = 1728;
+/// Bytes of the longest piece of an answer, and what a client's connection takes at once.
+pub const MAX: usize = 536;
+
+/// Bytes of the longest answer that is known as a whole: all settings, each at its longest and escaped.
+pub const LONGEST: usize = 1728;
 
 const END: &str = "\r\n";
 
-/// Lines being written. RAM: 1.7 kB.
+/// An answer being written, or a piece of it. RAM: 0.5 kB, on the stack while it is written.
 ///
-/// Nothing is returned when one does not fit: [`MAX`] has room for each, which a test checks, and
+/// Nothing is returned when it does not fit: [`MAX`] has room for each, which a test checks, and
 /// [`bytes`](Self::bytes) is empty otherwise.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -42,13 +45,6 @@ impl Answer {
             return &[];
         }
         self.text.as_bytes()
-    }
-
-    /// The JSON alone, without `Info:` and line end, as MQTT has it.
-    pub fn json(&self) -> &[u8] {
-        let bytes = self.bytes();
-        let bytes = bytes.strip_prefix(b"Info:").unwrap_or(bytes);
-        bytes.strip_suffix(END.as_bytes()).unwrap_or(bytes)
     }
 
     /// Whether so many bytes more fit.
@@ -85,6 +81,23 @@ impl Answer {
     /// Writes one object.
     pub fn object(&mut self, write: impl FnOnce(&mut Self)) {
         self.line(|answer| answer.braces(write));
+    }
+
+    /// Begins an object that has several pieces.
+    pub fn begin(&mut self) {
+        self.raw("Info:{");
+        self.first = true;
+    }
+
+    /// Ends it.
+    pub fn end(&mut self) {
+        self.raw("}");
+        self.raw(END);
+    }
+
+    /// Goes on with an object that an earlier piece has begun; `first` when it has no key yet.
+    pub fn resume(&mut self, first: bool) {
+        self.first = first;
     }
 
     fn braces(&mut self, write: impl FnOnce(&mut Self)) {
@@ -165,6 +178,93 @@ impl Answer {
     pub fn nested(&mut self, key: &str, write: impl FnOnce(&mut Self)) {
         self.key(key);
         self.braces(write);
+    }
+}
+
+/// Where an answer goes.
+///
+/// It is written and handed over in one go, with nothing awaited in between, so that it needs no memory but the
+/// stack's. Who takes it has seen to it that there is room for a piece.
+pub trait Reply {
+    /// Has an answer written, or a piece of it, and hands it over.
+    fn compose(&mut self, write: &mut dyn FnMut(&mut Answer));
+}
+
+impl dyn Reply + '_ {
+    /// Hands over what is written once.
+    pub fn pass(&mut self, write: impl FnOnce(&mut Answer)) {
+        let mut write = Some(write);
+        self.compose(&mut |answer| {
+            if let Some(write) = write.take() {
+                write(answer);
+            }
+        });
+    }
+
+    /// Hands over one line of text.
+    pub fn line(&mut self, write: impl FnOnce(&mut Answer)) {
+        self.pass(|answer| answer.line(write));
+    }
+
+    /// Hands over one object.
+    pub fn object(&mut self, write: impl FnOnce(&mut Answer)) {
+        self.pass(|answer| answer.object(write));
+    }
+}
+
+/// Keeps the last piece.
+impl Reply for Answer {
+    fn compose(&mut self, write: &mut dyn FnMut(&mut Answer)) {
+        self.clear();
+        write(self);
+    }
+}
+
+/// An answer of up to `N` bytes, put together of its pieces.
+#[derive(Debug, Default)]
+pub struct Whole<const N: usize = LONGEST> {
+    text: heapless::Vec<u8, N>,
+    overflow: bool,
+}
+
+impl<const N: usize> Whole<N> {
+    /// Empty.
+    pub const fn new() -> Self {
+        Self {
+            text: heapless::Vec::new(),
+            overflow: false,
+        }
+    }
+
+    /// Forgets the pieces.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.overflow = false;
+    }
+
+    /// Whether it had no room for all.
+    pub fn has_overflown(&self) -> bool {
+        self.overflow
+    }
+
+    /// All that was written.
+    pub fn bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The JSON alone, without `Info:` and line end, as MQTT has it.
+    pub fn json(&self) -> &[u8] {
+        let bytes = self.bytes();
+        let bytes = bytes.strip_prefix(b"Info:").unwrap_or(bytes);
+        bytes.strip_suffix(END.as_bytes()).unwrap_or(bytes)
+    }
+}
+
+impl<const N: usize> Reply for Whole<N> {
+    fn compose(&mut self, write: &mut dyn FnMut(&mut Answer)) {
+        let mut answer = Answer::new();
+        write(&mut answer);
+        self.overflow |= self.text.extend_from_slice(answer.bytes()).is_err();
     }
 }
 

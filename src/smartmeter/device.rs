@@ -18,13 +18,19 @@ use core::{
     net::{IpAddr, SocketAddr},
 };
 
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::{
+    block_on,
+    select::{Either3, select3},
+};
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal, watch::Watch};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
-use self::sampling::{Changed, Sampling};
+use self::{
+    commands::Shown,
+    sampling::{Changed, Ended, Sampling},
+};
 pub use self::{
     events::Ip,
     network::{Link, Networks},
@@ -83,8 +89,25 @@ pub struct Client {
     /// What it wants to be told.
     pub level: Level,
     unlocked: bool,
-    /// How far it has got the log in flash.
-    rows: Option<Cursor>,
+    /// What of its answer is still to be written.
+    rest: Option<Rest>,
+}
+
+/// What of an answer is still to be written.
+#[derive(Debug, Clone)]
+enum Rest {
+    /// That all is set up, behind a sampling's last samples.
+    SetUp,
+    /// The second third of `info`.
+    Info,
+    /// The names of the networks, and the end of `info`.
+    Networks { of_info: bool },
+    /// The settings from this one on.
+    Settings(Shown),
+    /// Rows of the log in flash.
+    Log(Cursor),
+    /// How a sampling went, behind its last samples.
+    Stopped(Ended),
 }
 
 impl Client {
@@ -94,7 +117,7 @@ impl Client {
             peer,
             level,
             unlocked: false,
-            rows: None,
+            rest: None,
         }
     }
 
@@ -129,6 +152,23 @@ struct State {
     clock: Clock,
 }
 
+impl State {
+    fn new(name: &str, clock: Clock) -> Self {
+        Self {
+            name: cut(name),
+            networks: Known::default(),
+            settings: Settings::default(),
+            calibration: UNCALIBRATED,
+            daily_restart: None,
+            values: Values::default(),
+            switches: Switches::default(),
+            energy: Energy::default(),
+            kept: None,
+            clock,
+        }
+    }
+}
+
 /// The device. RAM: 3.4 kB, of which the settings are almost one, and samples that wait.
 pub struct Device<'d, 'f, F> {
     /// What the board calls itself, until a user does.
@@ -156,6 +196,8 @@ pub struct Device<'d, 'f, F> {
     sampling_changed: Changed,
     /// The client on the port of raw streams.
     raw: Cell<Option<SocketAddr>>,
+    /// Whether anybody sends datagrams.
+    has_outlet: Cell<bool>,
     /// What the raw stream's client or a UDP port was to get has come to its end, and nobody knows yet.
     outlet_over: Cell<bool>,
     state: RefCell<State>,
@@ -185,7 +227,14 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         store: &'d Shared<'f, F>,
         stats: &'d Stats,
     ) -> Self {
-        let device = Self {
+        let device = Self::new(name, board, store, stats);
+        device.recall();
+        device
+    }
+
+    /// The device as it is when nothing was ever set. [`recall`](Self::recall) it next.
+    pub fn new(name: &'d str, board: Board, store: &'d Shared<'f, F>, stats: &'d Stats) -> Self {
+        Self {
             board_name: name,
             store,
             stats,
@@ -202,19 +251,9 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             sampling: RefCell::new(None),
             sampling_changed: Changed::default(),
             raw: Cell::new(None),
+            has_outlet: Cell::new(true),
             outlet_over: Cell::new(false),
-            state: RefCell::new(State {
-                name: cut(name),
-                networks: Known::default(),
-                settings: Settings::default(),
-                calibration: UNCALIBRATED,
-                daily_restart: None,
-                values: Values::default(),
-                switches: Switches::default(),
-                energy: Energy::default(),
-                kept: None,
-                clock: Clock::new(board),
-            }),
+            state: RefCell::new(State::new(name, Clock::new(board))),
             connected: Cell::new(false),
             has_switched: Cell::new(false),
             switched: Signal::new(),
@@ -227,77 +266,77 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             time_wanted: Signal::new(),
             timed: Watch::new(),
             restart: Signal::new(),
-        };
-        if device.recall().await.is_err() {
-            stats.storage_errors.count();
         }
-        device
     }
 
     /// Keeps warnings and errors in `journal`, as long as [`keep_log`](Self::keep_log) runs.
+    pub fn set_journal(&mut self, journal: &'d journal::Shared<'f, F>) {
+        self.journal = Some(journal);
+    }
+
+    /// The same.
     #[must_use]
     pub fn with_journal(mut self, journal: &'d journal::Shared<'f, F>) -> Self {
-        self.journal = Some(journal);
+        self.set_journal(journal);
         self
     }
 
-    async fn recall(&self) -> Result<(), Refusal> {
-        let mut name = cut(self.board_name);
-        let mut networks = Known::default();
-        let mut settings = Settings::default();
-        let mut calibration = UNCALIBRATED;
-        let mut daily_restart = None;
-        let mut kept = None;
-        {
-            let store = &mut *self.store.lock().await;
+    /// Takes up what is in flash. What cannot be read is counted, and has its default then.
+    pub fn recall(&self) {
+        if self.try_recall().is_err() {
+            let clock = self.state.borrow().clock.clone();
+            *self.state.borrow_mut() = State::new(self.board_name, clock);
+            self.stats.storage_errors.count();
+        }
+    }
+
+    fn try_recall(&self) -> Result<(), Refusal> {
+        at_once(async {
+            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
             let mut buffer = [0; 1];
             let resetting = store.get(Key::Reset, &mut buffer).await;
             if let Some(mark) = resetting.map_err(|_| Refusal::Storage)? {
                 // The power was cut while all was being forgotten.
-                let reset = Reset::of(mark);
-                drop_all(store, reset).await?;
+                drop_all(store, Reset::of(mark))?;
             }
             // Older values of a key come before its newest.
-            let seen = store.each(|key, value| match key {
-                Key::Setting(id) => recall_setting(&mut settings, id, value),
-                Key::Calibration => {
-                    calibration = UNCALIBRATED;
-                    for (factor, bytes) in calibration.iter_mut().zip(value.as_chunks().0) {
-                        *factor = i32::from_le_bytes(*bytes);
+            let seen = store.each(|key, value| {
+                let state = &mut *self.state.borrow_mut();
+                match key {
+                    Key::Setting(id) => recall_setting(&mut state.settings, id, value),
+                    Key::Calibration => {
+                        state.calibration = UNCALIBRATED;
+                        for (factor, bytes) in state.calibration.iter_mut().zip(value.as_chunks().0)
+                        {
+                            *factor = i32::from_le_bytes(*bytes);
+                        }
                     }
-                }
-                Key::DailyRestart => {
-                    daily_restart = match *value {
-                        [hour @ 0..24, minute @ 0..60] => Some((hour, minute)),
-                        _ => None,
+                    Key::DailyRestart => {
+                        state.daily_restart = match *value {
+                            [hour @ 0..24, minute @ 0..60] => Some((hour, minute)),
+                            _ => None,
+                        }
                     }
+                    Key::Energy => {
+                        state.kept = Kept::from_bytes(value);
+                        state.energy = Energy::new(state.kept);
+                    }
+                    Key::Name => {
+                        let given = core::str::from_utf8(value).ok();
+                        let given = given.filter(|name| is_name(name));
+                        state.name = cut(given.unwrap_or(self.board_name));
+                    }
+                    Key::Ssid(place) => {
+                        let ssid = core::str::from_utf8(value).ok();
+                        let ssid = ssid.and_then(|ssid| Ssid::try_from(ssid).ok());
+                        state.networks.name(place, ssid.unwrap_or_default());
+                    }
+                    Key::WifiPassword(place) => state.networks.secure(place, !value.is_empty()),
+                    Key::Stamp(_) | Key::Text(_) | Key::Reset | Key::Detected => {}
                 }
-                Key::Energy => kept = Kept::from_bytes(value),
-                Key::Name => {
-                    let given = core::str::from_utf8(value).ok();
-                    name = cut(given
-                        .filter(|name| is_name(name))
-                        .unwrap_or(self.board_name));
-                }
-                Key::Ssid(place) => {
-                    let ssid = core::str::from_utf8(value).ok();
-                    let ssid = ssid.and_then(|ssid| Ssid::try_from(ssid).ok());
-                    networks.name(place, ssid.unwrap_or_default());
-                }
-                Key::WifiPassword(place) => networks.secure(place, !value.is_empty()),
-                Key::Stamp(_) | Key::Text(_) | Key::Reset | Key::Detected => {}
             });
-            seen.await.map_err(|_| Refusal::Storage)?;
-        }
-        let state = &mut *self.state.borrow_mut();
-        state.name = name;
-        state.networks = networks;
-        state.settings = settings;
-        state.calibration = calibration;
-        state.daily_restart = daily_restart;
-        state.kept = kept;
-        state.energy = Energy::new(kept);
-        Ok(())
+            seen.await.map_err(|_| Refusal::Storage)
+        })
     }
 
     /// Changes settings for this run; flash keeps its own.
@@ -367,14 +406,14 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             if kept.elapsed() >= KEEP_EVERY {
                 kept = Instant::now();
                 // It is counted, and tried again.
-                let _ = self.keep_energy().await;
+                let _ = self.keep_energy();
             }
             if self.started.elapsed() > A_MINUTE && self.is_daily_restart() {
                 self.tell(Level::Info, |text| {
                     let _ = uwrite!(text, "Daily restart now!");
                 });
                 Timer::after(LAST_WORDS).await;
-                let _ = self.restart().await;
+                let _ = self.restart();
             }
         }
     }
@@ -389,26 +428,30 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         })
     }
 
-    async fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        let store = &mut *self.store.lock().await;
-        self.put_in(store, key, value).await
+    fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
+        at_once(async {
+            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+            self.put_in(store, key, value)
+        })
     }
 
-    async fn put_in(&self, store: &mut Store<F>, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        match store.put(key, value).await {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                self.stats.storage_errors.count();
-                Err(Refusal::Storage)
+    fn put_in(&self, store: &mut Store<F>, key: Key, value: &[u8]) -> Result<(), Refusal> {
+        at_once(async {
+            match store.put(key, value).await {
+                Ok(_) => Ok(()),
+                Err(_) => {
+                    self.stats.storage_errors.count();
+                    Err(Refusal::Storage)
+                }
             }
-        }
+        })
     }
 
     /// Keeps the energy across a restart.
     ///
     /// # Errors
     /// [`Refusal::Storage`].
-    pub async fn keep_energy(&self) -> Result<(), Refusal> {
+    pub fn keep_energy(&self) -> Result<(), Refusal> {
         let (counted, kept) = {
             let state = self.state.borrow();
             (state.energy.counted(), state.kept)
@@ -416,22 +459,24 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let Some(counted) = counted.filter(|_| counted != kept) else {
             return Ok(());
         };
-        self.put(Key::Energy, &counted.to_bytes()).await?;
+        self.put(Key::Energy, &counted.to_bytes())?;
         self.state.borrow_mut().kept = Some(counted);
         Ok(())
     }
 
-    async fn restart(&self) -> Result<(), Refusal> {
-        self.keep_energy().await?;
+    fn restart(&self) -> Result<(), Refusal> {
+        self.keep_energy()?;
         self.restart.signal(());
         Ok(())
     }
 
     async fn reset(&self, reset: Reset) -> Result<(), Refusal> {
-        self.put(Key::Reset, &reset.mark()).await?;
-        let store = &mut *self.store.lock().await;
-        if drop_all(store, reset).await.is_err() {
-            self.stats.storage_errors.count();
+        self.put(Key::Reset, &reset.mark())?;
+        {
+            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+            if drop_all(store, reset).is_err() {
+                self.stats.storage_errors.count();
+            }
         }
         if reset == Reset::All && self.forget_name() {
             Timer::after(FAREWELL).await;
@@ -440,6 +485,12 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         self.restart.signal(());
         Ok(())
     }
+}
+
+/// Does what has to do with flash. On every board its driver blocks, since a chip runs nothing from a flash that it
+/// erases, and nobody holds a lock of it while it waits for something else; so nobody has to keep the state of such work, 0.4 to 0.8 kB for each place that waits for it.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    block_on(work)
 }
 
 fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
@@ -491,29 +542,31 @@ impl Reset {
 }
 
 /// Forgets all that a user has set, and that it was to be forgotten.
-async fn drop_all<F: NorFlash>(store: &mut Store<F>, reset: Reset) -> Result<(), Refusal> {
-    if reset == Reset::All {
-        let removed = store.remove(Key::Name).await;
-        removed.map_err(|_| Refusal::Storage)?;
-    }
-    for place in 0..NETWORKS as u8 {
-        // In this order there is never a network without its password.
-        for key in [Key::Ssid(place), Key::WifiPassword(place)] {
+fn drop_all<F: NorFlash>(store: &mut Store<F>, reset: Reset) -> Result<(), Refusal> {
+    at_once(async {
+        if reset == Reset::All {
+            let removed = store.remove(Key::Name).await;
+            removed.map_err(|_| Refusal::Storage)?;
+        }
+        for place in 0..NETWORKS as u8 {
+            // In this order there is never a network without its password.
+            for key in [Key::Ssid(place), Key::WifiPassword(place)] {
+                store.remove(key).await.map_err(|_| Refusal::Storage)?;
+            }
+        }
+        for key in KEYS {
+            let removed = store.remove(Key::Setting(key.id)).await;
+            removed.map_err(|_| Refusal::Storage)?;
+        }
+        for key in [
+            Key::Calibration,
+            Key::DailyRestart,
+            Key::Energy,
+            Key::Detected,
+            Key::Reset,
+        ] {
             store.remove(key).await.map_err(|_| Refusal::Storage)?;
         }
-    }
-    for key in KEYS {
-        let removed = store.remove(Key::Setting(key.id)).await;
-        removed.map_err(|_| Refusal::Storage)?;
-    }
-    for key in [
-        Key::Calibration,
-        Key::DailyRestart,
-        Key::Energy,
-        Key::Detected,
-        Key::Reset,
-    ] {
-        store.remove(key).await.map_err(|_| Refusal::Storage)?;
-    }
-    Ok(())
+        Ok(())
+    })
 }

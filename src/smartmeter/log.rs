@@ -25,7 +25,7 @@ const LINE: usize = 96;
 const _: () = assert!(MAX_TEXT >= LINE + "[I]03/02 11:28:14:  (4294967295 more before)".len());
 
 /// The same with what stands before and behind it.
-const WHOLE: usize = LINE + "Info:[I]03/02 11:28:14: \r\n".len();
+pub const WHOLE: usize = LINE + "Info:[I]03/02 11:28:14: \r\n".len();
 
 /// How much a line matters, and how much a client wants to know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

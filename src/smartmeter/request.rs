@@ -3,7 +3,7 @@
 //! The line is parsed once to see that it is whole, and again for each argument that the command asks
 //! for: it is short, and nothing of it has to be kept. What follows the object on the line is ignored.
 
-use picojson::{Event, PullParser, SliceParser};
+use json::{Event, Parser};
 
 use super::{fixed, line};
 use crate::settings::Text;
@@ -231,7 +231,7 @@ const DEPTH: usize = 3;
 /// Goes through the line's object and shows its arguments.
 fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed> {
     let mut scratch: Scratch = [0; line::MAX];
-    let mut parser: SliceParser<'_, '_> = SliceParser::with_buffer_from_slice(line, &mut scratch);
+    let mut parser = Parser::new(line, &mut scratch);
     let mut way = heapless::Vec::<Inside, DEPTH>::new();
     // Containers that are open below the way, and all that are open.
     let mut below = 0u32;
@@ -324,7 +324,7 @@ fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed>
 }
 
 /// Whether the rest of a value that is no object is whole.
-fn is_json(mut parser: SliceParser<'_, '_>, mut open: Brackets) -> bool {
+fn is_json(mut parser: Parser<'_, '_>, mut open: Brackets) -> bool {
     while open.depth > 0 {
         let checked = match parser.next_event() {
             Ok(Event::StartObject) => open.open(true),

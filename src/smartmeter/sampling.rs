@@ -20,7 +20,7 @@ pub const MAX_CHUNK: usize = 1024;
 const MAX_DATAGRAM: usize = 512;
 
 /// Over the serial line a chunk is no longer, at any rate.
-const SERIAL_CHUNK: usize = 128;
+pub const SERIAL_CHUNK: usize = 128;
 
 /// Hz that a request may ask for, on any board.
 pub const MAX_RATE: u32 = 32_000;
@@ -265,6 +265,14 @@ impl Wrong {
     }
 }
 
+/// Bytes of a chunk of a tenth of a second, before it is cut to whole samples of so many bytes.
+pub(super) const fn chunk_at(rate: u32, sample: usize) -> usize {
+    let tenth = rate as usize * sample / 10;
+    let tenth = if tenth < sample { sample } else { tenth };
+    let tenth = if tenth > MAX_CHUNK { MAX_CHUNK } else { tenth };
+    tenth.next_power_of_two()
+}
+
 impl Order {
     /// What whoever connects to the port of raw streams gets at once from a board that makes `max_rate`
     /// samples a second.
@@ -350,10 +358,7 @@ impl Order {
         let bytes = match self.sink {
             Sink::Serial => SERIAL_CHUNK,
             Sink::Mqtt => sample,
-            _ => {
-                let tenth = self.rate as usize * sample / 10;
-                tenth.clamp(sample, MAX_CHUNK).next_power_of_two().min(most)
-            }
+            _ => chunk_at(self.rate, sample).min(most),
         };
         (bytes - bytes % sample).max(sample)
     }
@@ -664,7 +669,8 @@ mod tests {
             let order = parsed(payload, max_rate).unwrap();
             let mut answer = Answer::new();
             answer.object(|answer| order.describe(answer));
-            String::from_utf8(answer.json().to_vec()).unwrap()
+            let line = String::from_utf8(answer.bytes().to_vec()).unwrap();
+            String::from(line.trim_end().strip_prefix("Info:").unwrap())
         };
         assert_eq!(
             said(r#""type":"TCP","rate":4000"#, HOST),

@@ -7,7 +7,7 @@
 use embassy_time::{Instant, TICK_HZ};
 
 use super::{
-    sampling::{MAX_CHUNK, Measures, Order, Sink, Slot, VALUE},
+    sampling::{self, MAX_CHUNK, Measures, Order, Sink, Slot, VALUE},
     time::Moment,
     values::{Calibration, Kind, Values},
 };
@@ -33,6 +33,13 @@ pub const MAX_PACKET: usize = PREFIX.len() + 2 + 4 + MAX_CHUNK + 2;
 
 /// Where a packet is written.
 pub type Packet = heapless::Vec<u8, MAX_PACKET>;
+
+/// Bytes of the longest packet of up to so many samples a second.
+pub const fn packet_at(rate: u32) -> usize {
+    let chunk = sampling::chunk_at(rate, MAX_SAMPLE);
+    let serial = sampling::SERIAL_CHUNK;
+    MAX_PACKET - MAX_CHUNK + if chunk > serial { chunk } else { serial }
+}
 
 /// The same on boards whose highest rate makes shorter ones.
 pub type PacketView = heapless::VecView<u8>;

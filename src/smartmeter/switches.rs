@@ -58,6 +58,7 @@ mod tests {
     use std::string::String;
 
     use super::*;
+    use crate::smartmeter::answer::{Reply, Whole};
 
     fn update(switches: &mut Switches, lines: &[&str]) -> (bool, String) {
         let mut reading = Reading::new();
@@ -67,8 +68,8 @@ mod tests {
         }
         reading.settle();
         let changed = switches.update(&reading);
-        let mut answer = Answer::new();
-        answer.object(|answer| switches.show(answer));
+        let mut answer = <Whole>::new();
+        answer.compose(&mut |answer| answer.object(|answer| switches.show(answer)));
         (changed, String::from_utf8(answer.json().into()).unwrap())
     }
 

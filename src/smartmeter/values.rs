@@ -379,8 +379,10 @@ fn calibrated(value: i64, factor: i32) -> i64 {
     if factor == ONE {
         return value;
     }
-    let product = i128::from(value) * i128::from(factor) / i128::from(ONE);
-    product.try_into().unwrap_or(i64::MAX)
+    // In two parts, of which each fits: the lx106 has no division of 128 bits.
+    let (one, factor) = (i64::from(ONE), i64::from(factor));
+    let whole = (value / one).saturating_mul(factor);
+    whole.saturating_add(value % one * factor / one)
 }
 
 /// A power or an energy by both factors of its phase.
@@ -455,6 +457,20 @@ mod tests {
         "1-0:62.7.0(00.050*kW)",
         "1-0:14.7.0(49.98*Hz)",
     ];
+
+    #[test]
+    fn factors_round_as_if_there_were_bits_enough() {
+        for value in [0, 1, -1, 230_100, 999_999, 1_000_001, -7_654_321, 1 << 40] {
+            for factor in [1, 500_000, 999_999, 1_500_000, 1_999_999, -2_000_000] {
+                let exact = i128::from(value) * i128::from(factor) / i128::from(ONE);
+                assert_eq!(
+                    i128::from(calibrated(value, factor)),
+                    exact,
+                    "{value} {factor}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn each_phase_has_its_quantities() {

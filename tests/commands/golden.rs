@@ -28,7 +28,7 @@ use metertrekker::{
     },
     settings::{KEYS, Settings},
     smartmeter::{
-        answer::Answer,
+        answer::{Answer, Whole},
         command::COMMANDS,
         device::{Client, Device, Link, News, Peer},
         journal::{self, Journal, MAX_TEXT},
@@ -162,7 +162,7 @@ async fn script(
                 all += &entry.line();
             }
             all += &String::from_utf8_lossy(answer.bytes());
-            while device.more(&mut the_client, &mut answer).await {
+            while device.more(&mut the_client, &mut answer) {
                 all += &String::from_utf8_lossy(answer.bytes());
             }
             while device.last_packet(&the_client, &mut Packet::new()) {}
@@ -283,11 +283,11 @@ fn the_documented_form_of_each_command_is_taken() {
             if ["stop", "reqSamples", "unlock"].contains(&command.name) {
                 continue;
             }
-            let mut answer = Answer::new();
+            let mut answer = <Whole>::new();
             let line = format!(r#"{{"cmd":"{}"{}}}"#, command.name, command.arguments);
             let mut client = client("49152");
             device
-                .answer(line.as_bytes(), &mut client, &mut answer)
+                .answer_whole(line.as_bytes(), &mut client, &mut answer)
                 .await;
             device.hung_up(&client);
             let text = String::from_utf8_lossy(answer.bytes());
@@ -314,7 +314,7 @@ fn the_longest_answers_fit() {
             .with_journal(&journal);
         device.believed(&reading(&three_phases(0)));
         let mut client = client("console");
-        let mut answer = Answer::new();
+        let mut answer = <Whole>::new();
         // Each at its longest, of what takes most room in JSON.
         for key in KEYS {
             let zone = format!("<{}>0", "A".repeat(45));
@@ -341,7 +341,7 @@ fn the_longest_answers_fit() {
                 serde_json::json!({"cmd": "settings", "payload": {key.name: value.unwrap()}});
             answer.clear();
             device
-                .answer(line.to_string().as_bytes(), &mut client, &mut answer)
+                .answer_whole(line.to_string().as_bytes(), &mut client, &mut answer)
                 .await;
             assert!(
                 answer.bytes().starts_with(br#"Info:{"error":false"#),
@@ -356,7 +356,7 @@ fn the_longest_answers_fit() {
                 serde_json::json!({"cmd": "addWifi", "payload": {"ssid": ssid, "pwd": password}});
             answer.clear();
             device
-                .answer(line.to_string().as_bytes(), &mut client, &mut answer)
+                .answer_whole(line.to_string().as_bytes(), &mut client, &mut answer)
                 .await;
             let json: serde_json::Value = serde_json::from_slice(answer.json()).expect("addWifi");
             assert_eq!(
@@ -364,6 +364,14 @@ fn the_longest_answers_fit() {
                 (&false.into(), &password.into())
             );
         }
+        let unknown = "\u{1}".repeat(32);
+        let line = serde_json::json!({"cmd": "delWifi", "payload": {"ssid": unknown}});
+        answer.clear();
+        device
+            .answer_whole(line.to_string().as_bytes(), &mut client, &mut answer)
+            .await;
+        let json: serde_json::Value = serde_json::from_slice(answer.json()).expect("delWifi");
+        assert_eq!(json["msg"], format!("SSID {unknown} not found"));
         let link = Link {
             ssid: "\"".repeat(32).as_str().try_into().unwrap(),
             bssid: [255; 6],
@@ -374,16 +382,16 @@ fn the_longest_answers_fit() {
             answer.clear();
             let line = format!(r#"{{"cmd":"{command}"}}"#);
             device
-                .answer(line.as_bytes(), &mut client, &mut answer)
+                .answer_whole(line.as_bytes(), &mut client, &mut answer)
                 .await;
             let json: serde_json::Value = serde_json::from_slice(answer.json()).expect(command);
             assert_eq!(json["cmd"], command);
         }
-        answer.clear();
+        let mut answer = Answer::new();
         let line = br#"{"cmd":"getLog"}"#;
         device.answer(line, &mut client, &mut answer).await;
         let mut all = Vec::from(answer.bytes());
-        while device.more(&mut client, &mut answer).await {
+        while device.more(&mut client, &mut answer) {
             assert!(!answer.bytes().is_empty());
             all.extend_from_slice(answer.bytes());
         }

@@ -6,7 +6,7 @@ use embassy_time::{Duration, Instant, Timer};
 use metertrekker::{
     app::{monitor::Monitor, stats::Stats},
     smartmeter::{
-        answer::Answer,
+        answer::Whole,
         device::{Change, Client, Device, Peer},
         log::Level,
     },
@@ -33,7 +33,7 @@ async fn until_restart(store: &mut Store<Flash>, command: &[u8], most: u64) -> O
     let device = Device::open("x", clock, &store, &stats).await;
     let mut client = Client::new(Peer::Console, Level::Info);
     device
-        .answer(command, &mut client, &mut Answer::new())
+        .answer_whole(command, &mut client, &mut <Whole>::new())
         .await;
     let end = async {
         match select(device.changed(), Timer::after(Duration::from_secs(most))).await {

@@ -47,7 +47,7 @@ async fn ask(device: &TheDevice<'_, '_>, request: &str) -> [serde_json::Value; 2
         .await;
     loop {
         all += std::str::from_utf8(answer.bytes()).unwrap();
-        if !device.more(&mut client, &mut answer).await {
+        if !device.more(&mut client, &mut answer) {
             break;
         }
     }

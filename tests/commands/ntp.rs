@@ -9,7 +9,7 @@ use embassy_time::{Instant, Timer};
 use metertrekker::{
     app::{monitor::Monitor, ntp, stats::Stats},
     smartmeter::{
-        answer::Answer,
+        answer::Whole,
         device::{Client, Device, Peer},
         log::{Level, Listener},
     },
@@ -55,10 +55,10 @@ fn told(listener: &mut Listener<'_>) -> Vec<String> {
 }
 
 async fn answer(device: &TheDevice<'_, '_>, line: &str) -> String {
-    let mut answer = Answer::new();
+    let mut answer = <Whole>::new();
     let mut client = Client::new(Peer::Console, Level::Info);
     device
-        .answer(line.as_bytes(), &mut client, &mut answer)
+        .answer_whole(line.as_bytes(), &mut client, &mut answer)
         .await;
     String::from_utf8(answer.json().to_vec()).unwrap()
 }

@@ -1,13 +1,13 @@
 //! Settings and counts across power cuts.
 
-use embassy_futures::join::join3;
+use embassy_futures::join::join;
 use embassy_sync::mutex::Mutex;
 use embassy_time::Timer;
 use metertrekker::{
     app::{monitor::Monitor, stats::Stats},
     settings::{KEYS, Settings},
     smartmeter::{
-        answer::Answer,
+        answer::Whole,
         device::{Client, Device, Peer},
         log::Level,
     },
@@ -70,18 +70,19 @@ fn run_until(flash: Flash, commands: &[&str], cut: Option<u64>) -> (Flash, Seen,
             let mut client = Client::new(Peer::Console, Level::Info);
             let mut answers = Vec::new();
             for command in commands {
-                let mut answer = Answer::new();
+                let mut answer = <Whole>::new();
                 device
-                    .answer(command.as_bytes(), &mut client, &mut answer)
+                    .answer_whole(command.as_bytes(), &mut client, &mut answer)
                     .await;
                 answers.push(String::from_utf8(answer.bytes().to_vec()).unwrap());
             }
-            let mut info = Answer::new();
-            device.info(&mut info);
+            let mut info = <Whole>::new();
+            let info_line = br#"{"cmd":"info"}"#;
+            device.answer_whole(info_line, &mut client, &mut info).await;
             let info = String::from_utf8(info.bytes().to_vec()).unwrap();
             let mut networks = Vec::new();
             for place in 0..NETWORKS as u8 {
-                networks.push(device.credentials(place).await);
+                networks.push(device.credentials(place));
             }
             (
                 Seen {
@@ -162,24 +163,23 @@ fn two_clients_at_once_change_what_each_of_them_wants() {
         let stats = Stats::new();
         let device = Device::open("x", || Some(0), &store, &stats).await;
         let client = Client::new(Peer::Console, Level::Info);
-        // Both wait for the flash.
-        let busy = store.lock().await;
-        let set = async |line: &str| {
-            let mut answer = Answer::new();
+        let set = async |line: &str, error: &str| {
+            let mut answer = <Whole>::new();
             device
-                .answer(line.as_bytes(), &mut client.clone(), &mut answer)
+                .answer_whole(line.as_bytes(), &mut client.clone(), &mut answer)
                 .await;
-            assert!(answer.bytes().starts_with(br#"Info:{"error":false"#));
+            assert!(answer.bytes().starts_with(error.as_bytes()));
         };
-        join3(
-            set(r#"{"cmd":"settings","payload":{"interval":60}}"#),
-            set(r#"{"cmd":"settings","payload":{"timeout":60}}"#),
-            async {
-                Timer::after_secs(1).await;
-                drop(busy);
-            },
-        )
-        .await;
+        let (interval, timeout) = (
+            r#"{"cmd":"settings","payload":{"interval":60}}"#,
+            r#"{"cmd":"settings","payload":{"timeout":60}}"#,
+        );
+        // Nobody waits for whoever would keep the flash to himself.
+        let busy = store.lock().await;
+        set(interval, r#"Info:{"error":true"#).await;
+        drop(busy);
+        let done = r#"Info:{"error":false"#;
+        join(set(interval, done), set(timeout, done)).await;
         let settings = device.settings();
         assert_eq!((settings.interval, settings.timeout), (60, 60));
     });
@@ -195,16 +195,16 @@ fn energy_that_cannot_be_kept_is_not_reset() {
         device.believed(&reading(&three_phases(0)));
         device.believed(&reading(&three_phases(40)));
         store.lock().await.flash().set_broken(true);
-        let mut answer = Answer::new();
+        let mut answer = <Whole>::new();
         let mut client = Client::new(Peer::Console, Level::Info);
         let line = br#"{"cmd":"resetEnergy"}"#;
-        device.answer(line, &mut client, &mut answer).await;
+        device.answer_whole(line, &mut client, &mut answer).await;
         assert!(answer.bytes().starts_with(br#"Info:{"error":true"#));
         assert_eq!(energy(&device).await, 40_000);
         assert_eq!(stats.storage_errors.get(), 1);
         store.lock().await.flash().set_broken(false);
         answer.clear();
-        device.answer(line, &mut client, &mut answer).await;
+        device.answer_whole(line, &mut client, &mut answer).await;
         assert_eq!(energy(&device).await, 0);
     });
 }
@@ -262,7 +262,7 @@ fn energy_adds_up_to_the_registers_across_restarts_and_power_cuts() {
                 assert_eq!(energy(&device).await, u64::from(gained) * 1000);
                 // At the second start a cut comes before anything was kept.
                 if start % 3 != 1 {
-                    device.keep_energy().await.unwrap();
+                    device.keep_energy().unwrap();
                 }
             }
             flash = Some(store.into_flash());
@@ -274,10 +274,10 @@ fn energy_adds_up_to_the_registers_across_restarts_and_power_cuts() {
 
 /// The sum that a client gets, in mWh.
 async fn energy<F: embedded_storage_async::nor_flash::NorFlash>(device: &Device<'_, '_, F>) -> u64 {
-    let mut answer = Answer::new();
+    let mut answer = <Whole>::new();
     let mut client = Client::new(Peer::Console, Level::Info);
     let line = br#"{"cmd":"getEnergy"}"#;
-    device.answer(line, &mut client, &mut answer).await;
+    device.answer_whole(line, &mut client, &mut answer).await;
     let json: serde_json::Value = serde_json::from_slice(answer.json()).unwrap();
     let phases = json["energy"].as_array().unwrap().iter();
     phases

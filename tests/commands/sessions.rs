@@ -176,6 +176,34 @@ fn of_three_clients_the_one_that_never_reads_harms_nobody_and_is_given_up() {
 }
 
 #[test]
+fn no_line_of_the_log_stands_in_an_answer() {
+    let [one] = wires();
+    let network = Network::new();
+    serve(&network, async |device| {
+        network.connect(&one);
+        pause(10).await;
+        one.lines();
+        // They are there when the first piece goes, which has no room for them.
+        for n in 0..4 {
+            device.tell(Level::Warning, |text| {
+                let _ = ufmt::uwrite!(text, "{}", n);
+            });
+        }
+        one.send("{\"cmd\":\"settings\"}\n");
+        pause(10).await;
+        let lines = one.lines();
+        assert!(lines.iter().filter(|line| line.contains("[W]")).count() > 3);
+        for line in lines.iter().filter(|line| !line.contains("[W]")) {
+            let json = line.strip_prefix("Info:").unwrap();
+            assert!(
+                serde_json::from_str::<serde_json::Value>(json).is_ok(),
+                "{line}"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_session_cut_at_every_byte_leaves_the_next_one_whole() {
     let script = concat!(
         "{\"cmd\":\"getPower\"}\r\n?\n!\r\n",

@@ -431,10 +431,13 @@ fn datagrams_that_nobody_takes_stop_nothing() {
 }
 
 #[test]
-fn datagrams_need_an_address() {
+fn datagrams_need_an_address_and_somebody_who_sends_them() {
     let house = House::new();
     house.serve(async |device| {
+        device.has_no_outlet();
+        let network = Peer::Network((Ipv4Addr::LOCALHOST, 1).into());
         for (peer, sink) in [
+            (network, "UDP"),
             (Peer::Console, "UDP"),
             (Peer::Mqtt, "UDP"),
             (Peer::Console, "TCP"),
@@ -448,9 +451,9 @@ fn datagrams_need_an_address() {
                 .answer(line.as_bytes(), &mut client, &mut answer)
                 .await;
             let expected = format!(
-                r#"{{"error":true,"cmd":"sample","msg":"Unsupported sampling type: {sink}"}}"#
+                "Info:{{\"error\":true,\"cmd\":\"sample\",\"msg\":\"Unsupported sampling type: {sink}\"}}\r\n"
             );
-            assert_eq!(str::from_utf8(answer.json()).unwrap(), expected);
+            assert_eq!(str::from_utf8(answer.bytes()).unwrap(), expected);
         }
     });
 }
@@ -494,7 +497,7 @@ fn a_lost_network_ends_what_needs_it() {
         answer.clear();
         device.sampling(&mut answer);
         assert!(
-            str::from_utf8(answer.json())
+            str::from_utf8(answer.bytes())
                 .unwrap()
                 .contains("sampling\",")
         );

@@ -16,7 +16,7 @@ use metertrekker::{
         wifi,
     },
     smartmeter::{
-        answer::Answer,
+        answer::{Answer, Whole},
         device::{Client, Peer},
         journal::Journal,
         log::Level,
@@ -74,11 +74,11 @@ fn on_air(
 }
 
 async fn ask(device: &TheDevice<'_, '_>, line: &Json) -> Json {
-    let mut answer = Answer::new();
+    let mut answer = <Whole>::new();
     let mut client = Client::new(Peer::Console, Level::Info);
     let line = line.to_string();
     device
-        .answer(line.as_bytes(), &mut client, &mut answer)
+        .answer_whole(line.as_bytes(), &mut client, &mut answer)
         .await;
     serde_json::from_slice(answer.json()).unwrap()
 }
@@ -100,7 +100,7 @@ async fn warnings(device: &TheDevice<'_, '_>) -> Vec<String> {
         .answer(br#"{"cmd":"getLog"}"#, &mut client, &mut answer)
         .await;
     let mut all = Vec::from(answer.bytes());
-    while device.more(&mut client, &mut answer).await {
+    while device.more(&mut client, &mut answer) {
         all.extend_from_slice(answer.bytes());
     }
     let all = String::from_utf8(all).unwrap();

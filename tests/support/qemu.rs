@@ -43,7 +43,8 @@ pub struct Board {
 impl Board {
     /// Starts the image with these words, without a network, and waits until it is ready.
     pub fn without_broker(words: &[&str]) -> Option<Self> {
-        let mut board = Self::begin(&["-nic", "none"], words)?;
+        let words = [&["network=false"], words].concat();
+        let mut board = Self::begin(&["-nic", "none"], &words)?;
         board.connect();
         Some(board)
     }
@@ -82,7 +83,8 @@ impl Board {
         })
     }
 
-    fn connect(&mut self) {
+    /// Waits until the image is ready, and opens the line to its UART.
+    pub fn connect(&mut self) {
         self.running.wait_for("it is ready", |lines| {
             lines
                 .iter()
@@ -187,6 +189,17 @@ impl Stats {
         let (_, value) = value.unwrap_or_else(|| panic!("no counter {name} in {self:?}"));
         value.parse().expect("a number")
     }
+}
+
+/// Bytes of a line of the board's ledger.
+pub fn ledger(line: &str) -> u32 {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards/qemu.toml");
+    let text = fs::read_to_string(path).expect("the board's file");
+    let board: toml::Table = text.parse().expect("TOML");
+    let bytes = board["ram"]["lines"][line]["bytes"].as_integer();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .expect("a number")
 }
 
 /// A fixture's bytes.

@@ -153,7 +153,7 @@ fn prove(toolchain: &Toolchain) -> Result<(), String> {
     }
     shell::run(&mut proof(toolchain, "emulator")?).map_err(|problem| {
         format!(
-            "{problem}\nIf {PANIC} is what the linker wants, a function of src/p1 can panic; docs/fuzzing.md tells how to find it."
+            "{problem}\nIf {PANIC} is what the linker wants, a function of crates/telegram/src/p1 can panic; docs/fuzzing.md tells how to find it."
         )
     })?;
     copy(&built("proof"), PROOF).map(|_| ())

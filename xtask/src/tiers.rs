@@ -83,7 +83,13 @@ const TIERS: &[Tier] = &[
     Tier {
         name: "lx106",
         about: "the chip's instruction set in QEMU: start-up, exceptions, interrupts, the whole firmware from its UART to mosquitto, sizes and counts",
-        test_files: &["lx106", "lx106_flash", "lx106_numbers", "qemu"],
+        test_files: &[
+            "lx106",
+            "lx106_flash",
+            "lx106_numbers",
+            "qemu",
+            "qemu_commands",
+        ],
         steps: &[
             Step::NeedsLx106,
             Step::Lx106Curves,
@@ -99,6 +105,8 @@ const TIERS: &[Tier] = &[
                 "lx106_numbers",
                 "--test",
                 "qemu",
+                "--test",
+                "qemu_commands",
             ]),
         ],
     },

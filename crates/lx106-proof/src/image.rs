@@ -2,7 +2,7 @@
 
 use core::{convert::Infallible, mem::MaybeUninit, panic::PanicInfo, ptr};
 
-use metertrekker::p1::{
+use telegram::p1::{
     cipher::{Keys, Secret, Unsealer},
     crc::{Rule, Running},
     foreign::Lookout,
@@ -145,6 +145,9 @@ fn of_obis(unknown: &mut Unknown<'_>) {
 fn of_timestamp(unknown: &mut Unknown<'_>) {
     keep(timestamp::tst(unknown.bytes));
     keep(timestamp::local(unknown.word, unknown.letter));
+    let [year, month, day, ..] = unknown.small.map(u32::from);
+    keep(timestamp::days_in(year, month));
+    keep(timestamp::days_since_1970(year, month, day));
     for calendar in [Calendar::of(unknown.word), unknown.calendar] {
         keep(calendar);
         keep(calendar.compact());
@@ -155,6 +158,7 @@ fn of_timestamp(unknown: &mut Unknown<'_>) {
 fn of_value(unknown: &mut Unknown<'_>) {
     keep(value::quantity(unknown.bytes));
     keep(value::number(unknown.bytes));
+    keep(value::divided_by_ten(unknown.word));
     for number in [Number::from(unknown.word), unknown.number] {
         keep(number.shifted(unknown.shift));
         keep(number.format(unknown.formatted));

@@ -1,4 +1,4 @@
-//! Every public function of `metertrekker::p1`, with arguments that the optimizer cannot know, and a panic handler that calls a
+//! Every public function of `telegram::p1`, with arguments that the optimizer cannot know, and a panic handler that calls a
 //! function which nobody has: the image links only when no panic can be reached.
 //!
 //! What has been linked is not run.

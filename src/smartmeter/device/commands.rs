@@ -4,12 +4,12 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Client, Device, Peer, Reset, events::Ip, network::show_networks};
+use super::{Client, Device, Peer, Reset, Rest, at_once, events::Ip};
 use crate::{
     p1::timestamp::Utc,
-    settings::{Form, KEYS, Settings},
+    settings::{self, Form, KEYS, Settings, Text},
     smartmeter::{
-        answer::{Answer, Escaped},
+        answer::{Answer, Escaped, Reply},
         command::{
             Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply, is_exclusive,
             network,
@@ -49,18 +49,16 @@ const NONE: &str = "-";
 impl<F: NorFlash> Device<'_, '_, F> {
     /// Does what a line asks for and writes the answer, if it is to have one, or the first piece of it:
     /// [`more`](Self::more) writes the others.
-    pub async fn answer(&self, line: &[u8], client: &mut Client, answer: &mut Answer) {
+    pub async fn answer(&self, line: &[u8], client: &mut Client, answer: &mut dyn Reply) {
+        client.rest = None;
         match line {
             // Asked by tools of old, and kept for them.
             [b'?', ..] => {
                 if !self.is_locked(client) {
                     // Whether there was a sampling or not, nobody is told more.
-                    let _ = self.stop_sampling("stop", answer);
-                    answer.clear();
+                    let _ = self.stop_sampling();
                 }
-                answer.line(|answer| {
-                    let _ = uwrite!(answer, "Setup done");
-                });
+                client.rest = Some(Rest::SetUp);
             }
             // A client keeps its connection open.
             [] | [b'!', ..] => {}
@@ -68,21 +66,53 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
+    /// The same, and all pieces.
+    pub async fn answer_whole(&self, line: &[u8], client: &mut Client, reply: &mut dyn Reply) {
+        self.answer(line, client, reply).await;
+        while self.more(client, reply) {}
+    }
+
+    /// Hands over the next piece of an answer that has several; `false` when there is none.
+    pub fn more(&self, client: &mut Client, reply: &mut dyn Reply) -> bool {
+        client.rest = match client.rest.take() {
+            None => return false,
+            Some(Rest::SetUp) => {
+                reply.line(|answer| answer.part("Setup done"));
+                None
+            }
+            Some(Rest::Info) => {
+                self.rest_of_info(reply);
+                Some(Rest::Networks { of_info: true })
+            }
+            Some(Rest::Networks { of_info }) => {
+                self.networks_of(of_info, reply);
+                None
+            }
+            Some(Rest::Settings(shown)) => self.show(shown, reply).map(Rest::Settings),
+            Some(Rest::Log(cursor)) => self.next_row(cursor, reply).map(Rest::Log),
+            Some(Rest::Stopped(ended)) => {
+                self.stopped(&ended, reply);
+                None
+            }
+        };
+        true
+    }
+
     /// Answers a line that was too long to be read.
-    pub fn answer_too_long(&self, answer: &mut Answer) {
+    pub fn answer_too_long(&self, answer: &mut dyn Reply) {
         self.tell(Level::Error, |text| {
             let _ = uwrite!(text, "A command is longer than {} bytes", line::MAX as u32);
         });
         format_error(answer);
     }
 
-    async fn request(&self, line: &[u8], client: &mut Client, answer: &mut Answer) {
+    async fn request(&self, line: &[u8], client: &mut Client, answer: &mut dyn Reply) {
         let request = match Request::parse(line) {
             Ok(request) => request,
             Err(malformed) => {
                 if malformed == Malformed::Syntax {
                     self.tell(Level::Error, |text| {
-                        let _ = uwrite!(text, "deserializeJson() failed: {}", Shown(line));
+                        let _ = uwrite!(text, "deserializeJson() failed: {}", Excerpt(line));
                     });
                 }
                 return format_error(answer);
@@ -105,8 +135,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 let _ = uwrite!(text, "Received unknown command");
             });
         }
-        answer.clear();
-        answer.object(|answer| {
+        let has_networks = matches!(
+            refusal,
+            Refusal::NetworkKnown(_) | Refusal::NetworkUnknown(_) | Refusal::NetworksFull
+        );
+        answer.pass(|answer| {
+            answer.begin();
             answer.head(true, &request.command);
             if refusal != Refusal::Idle {
                 answer.composed("msg", |text| refusal.write(text));
@@ -114,13 +148,13 @@ impl<F: NorFlash> Device<'_, '_, F> {
             if matches!(refusal, Refusal::Busy(_)) {
                 answer.string("state", "busy");
             }
-            if matches!(
-                refusal,
-                Refusal::NetworkKnown(_) | Refusal::NetworkUnknown(_) | Refusal::NetworksFull
-            ) {
-                self.show_networks(answer);
+            if !has_networks {
+                answer.end();
             }
         });
+        if has_networks {
+            client.rest = Some(Rest::Networks { of_info: false });
+        }
     }
 
     /// Whether a client has to give the password first. Whoever holds the cable has the device.
@@ -134,11 +168,14 @@ impl<F: NorFlash> Device<'_, '_, F> {
         command: Command,
         request: &Request<'_>,
         client: &mut Client,
-        answer: &mut Answer,
+        answer: &mut dyn Reply,
     ) -> Result<(), Refusal> {
         let name = request.command.as_str();
         match command {
-            Command::Info => self.info(answer),
+            Command::Info => {
+                self.info(answer);
+                client.rest = Some(Rest::Info);
+            }
             Command::GetPower => self.power(name, answer)?,
             Command::GetVoltage => {
                 let values = self.measured(Values::voltage)?;
@@ -162,7 +199,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 for (place, factor) in bytes.chunks_exact_mut(4).zip(calibration) {
                     place.copy_from_slice(&factor.to_le_bytes());
                 }
-                self.put(Key::Calibration, &bytes).await?;
+                self.put(Key::Calibration, &bytes)?;
                 self.state.borrow_mut().calibration = calibration;
                 done(answer, name, |text| {
                     let names = ["v1", "i1", "v2", "i2", "v3", "i3"];
@@ -177,7 +214,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             Command::DailyRestart(at) => {
                 let bytes = at.map(|(hour, minute)| [hour, minute]);
                 let bytes = bytes.as_ref().map_or(&[][..], |bytes| bytes);
-                self.put(Key::DailyRestart, bytes).await?;
+                self.put(Key::DailyRestart, bytes)?;
                 self.state.borrow_mut().daily_restart = at;
                 done(answer, name, |text| {
                     let _ = match at {
@@ -186,17 +223,17 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     };
                 });
             }
-            Command::Restart => self.restart().await?,
+            Command::Restart => self.restart()?,
             Command::FactoryReset => self.reset(Reset::All).await?,
             Command::BasicReset => self.reset(Reset::AllButName).await?,
             Command::ResetEnergy { energy, since } => {
-                self.reset_energy(energy, since, name, answer).await?;
+                self.reset_energy(energy, since, name, answer)?;
             }
             Command::Sample => {
                 let order = Order::parse(request, self.max_rate).map_err(Refusal::Sample)?;
                 self.start_sampling(order, name, client, answer).await?;
             }
-            Command::Stop => self.stop_sampling(name, answer)?,
+            Command::Stop => client.rest = Some(Rest::Stopped(self.stop_sampling()?)),
             Command::Cts(clear) => {
                 self.clear_to_send(clear);
                 answer.object(|answer| answer.head(false, name));
@@ -221,13 +258,13 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     "The log does not fit into a message: ask over TCP or the console",
                 ));
             }
-            Command::GetLog => self.get_log(client, answer).await?,
+            Command::GetLog => self.get_log(client, answer)?,
             Command::ClearLog => {
-                self.clear_log().await?;
+                self.clear_log()?;
                 answer.object(|answer| answer.head(false, name));
             }
             Command::Mdns(new) => {
-                self.rename(&new).await?;
+                self.rename(&new)?;
                 answer.object(|answer| {
                     answer.head(false, name);
                     answer.composed("msg", |text| {
@@ -238,13 +275,14 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             Command::AddWifi => {
                 let (ssid, password) = network(request)?;
-                self.add_network(&ssid, &password).await?;
+                self.add_network(&ssid, &password)?;
                 // Who reads along over MQTT has not asked.
                 let shown = match client.peer {
                     Peer::Mqtt => "***",
                     _ => password.as_str(),
                 };
-                answer.object(|answer| {
+                answer.pass(|answer| {
+                    answer.begin();
                     answer.head(false, name);
                     answer.string("ssid", &ssid);
                     answer.string("pwd", shown);
@@ -252,25 +290,26 @@ impl<F: NorFlash> Device<'_, '_, F> {
                         let ssid = ssid.as_str();
                         let _ = uwrite!(text, "New Ap, SSID: {}, PW: {}", ssid, shown);
                     });
-                    self.show_networks(answer);
                 });
+                client.rest = Some(Rest::Networks { of_info: false });
             }
             Command::DelWifi(ssid) => {
-                self.remove_network(&ssid).await?;
-                answer.object(|answer| {
+                self.remove_network(&ssid)?;
+                answer.pass(|answer| {
+                    answer.begin();
                     answer.head(false, name);
                     answer.composed("msg", |text| {
                         let _ = uwrite!(text, "Removed SSID: {}", ssid.as_str());
                     });
-                    self.show_networks(answer);
                 });
+                client.rest = Some(Rest::Networks { of_info: false });
             }
             Command::MqttServer(server) => {
-                self.change(request, Some(MQTT_SERVER)).await?;
+                self.change(request, Some(MQTT_SERVER))?;
                 server_set(answer, name, ("MQTTServer", "mqtt_server"), &server);
             }
             Command::StreamServer(server) => {
-                self.change(request, Some(STREAM_SERVER)).await?;
+                self.change(request, Some(STREAM_SERVER))?;
                 server_set(answer, name, ("StreamServer", "stream_server"), &server);
             }
             Command::Ntp { background } => {
@@ -292,7 +331,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 });
             }
             Command::TimeServer(server) => {
-                self.change(request, Some(TIME_SERVER)).await?;
+                self.change(request, Some(TIME_SERVER))?;
                 if server != NONE {
                     // Whether it answers is in the log.
                     self.sync().await;
@@ -300,20 +339,14 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 server_set(answer, name, ("TimeServer", "time_server"), &server);
             }
             Command::Settings { changes } => {
-                let before = match changes {
-                    true => Some(self.change(request, None).await?),
-                    false => None,
+                let shown = match changes {
+                    true => self.change(request, None)?,
+                    false => Keys::ALL,
                 };
-                let settings = self.settings();
-                answer.object(|answer| {
-                    answer.head(false, name);
-                    answer.nested("settings", |answer| {
-                        show(&settings, before.as_ref(), answer)
-                    });
-                });
                 // Whoever sets the lock is inside.
-                client.unlocked |= before
-                    .is_some_and(|before| before.command_password != settings.command_password);
+                client.unlocked |= changes && shown.has("command_password");
+                answer.pass(Shown::begin);
+                client.rest = Some(Rest::Settings(Shown::new(shown)));
             }
             Command::Unlock(password) => {
                 let right = self.settings().command_password;
@@ -333,46 +366,72 @@ impl<F: NorFlash> Device<'_, '_, F> {
         Ok(())
     }
 
-    /// Takes the request's settings over, into flash first, and returns what they were.
-    async fn change(
+    /// Takes the request's settings over, into flash first, and returns which have changed.
+    // Settings are large: none is held while flash is waited for.
+    fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
+        at_once(async {
+            // Held to the end, so that two clients at once change both what they want.
+            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+            let changed = self.changed_by(request, names)?;
+            for key in changed.each() {
+                let value = self.changed_to(request, names, key.name)?;
+                let key = Key::Setting(key.id);
+                self.put_in(store, key, value.as_bytes())?;
+            }
+            apply(request, names, &mut self.state.borrow_mut().settings)?;
+            if changed.has("stream_server") {
+                self.server_changed.signal(());
+            }
+            if changed.has("time_server") || changed.has("time_port") {
+                self.time_server_changed.signal(());
+            }
+            if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
+                self.settings_changed.signal(());
+            }
+            Ok(changed)
+        })
+    }
+
+    #[inline(never)]
+    fn changed_by(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
+        let before = &self.state.borrow().settings;
+        let mut settings = before.clone();
+        apply(request, names, &mut settings)?;
+        let mut changed = Keys(0);
+        for (index, key) in KEYS.iter().enumerate() {
+            let differs = settings.get(key.name) != before.get(key.name);
+            changed.0 |= u32::from(differs) << index;
+        }
+        Ok(changed)
+    }
+
+    #[inline(never)]
+    fn changed_to(
         &self,
         request: &Request<'_>,
         names: Option<&Names>,
-    ) -> Result<Settings, Refusal> {
-        // Held to the end, so that two clients at once change both what they want.
-        let store = &mut *self.store.lock().await;
-        let before = self.settings();
-        let mut settings = before.clone();
+        key: &str,
+    ) -> Result<Text<64>, Refusal> {
+        let mut settings = self.state.borrow().settings.clone();
         apply(request, names, &mut settings)?;
-        for key in KEYS {
-            let value = settings.get(key.name);
-            if value != before.get(key.name) {
-                let key = Key::Setting(key.id);
-                self.put_in(store, key, value.as_bytes()).await?;
-            }
-        }
-        let differs = |name| settings.get(name) != before.get(name);
-        if differs("stream_server") {
-            self.server_changed.signal(());
-        }
-        if differs("time_server") || differs("time_port") {
-            self.time_server_changed.signal(());
-        }
-        if (KEYS.iter()).any(|key| !NOT_OF_TASKS.contains(&key.name) && differs(key.name)) {
-            self.settings_changed.signal(());
-        }
-        self.state.borrow_mut().settings = settings;
-        Ok(before)
+        Ok(settings.get(key))
     }
 
-    /// Writes the line that each new client gets.
-    pub fn info(&self, answer: &mut Answer) {
+    /// Hands over the next settings; those behind them.
+    fn show(&self, shown: Shown, reply: &mut dyn Reply) -> Option<Shown> {
+        let mut rest = None;
+        reply.pass(|answer| rest = shown.write(&self.state.borrow().settings, answer));
+        rest
+    }
+
+    /// Hands over what each new client gets: its first third, [`rest_of_info`](Self::rest_of_info) and
+    /// [`networks_of`](Self::networks_of) have the others.
+    fn info(&self, reply: &mut dyn Reply) {
         let now = self.local_now();
         let state = self.state.borrow();
         let settings = &state.settings;
-        let energy = state.energy.counted().unwrap_or_default().phases;
-        let energy = calibrated_energy(energy, &state.calibration);
-        answer.object(|answer| {
+        reply.pass(|answer| {
+            answer.begin();
             answer.string("cmd", "info");
             // Tools compare it with this very text.
             answer.string("type", "smartmeter");
@@ -390,13 +449,23 @@ impl<F: NorFlash> Device<'_, '_, F> {
             });
             answer.string("mqtt_server", &settings.mqtt_server);
             answer.string("stream_server", &settings.stream_server);
-            answer.string("time_server", &settings.time_server);
+        });
+    }
+
+    fn rest_of_info(&self, reply: &mut dyn Reply) {
+        let state = self.state.borrow();
+        let energy = state.energy.counted().unwrap_or_default().phases;
+        let energy = calibrated_energy(energy, &state.calibration);
+        let is_busy = self.sampler().is_some();
+        reply.pass(|answer| {
+            answer.resume(false);
+            answer.string("time_server", &state.settings.time_server);
             answer.number("sampling_rate", self.rate.get());
             answer.number("buffer_size", CAPACITY as u32);
             answer.flag("psram", false);
             answer.flag("rtc", false);
             let words = ["idle", "busy"];
-            answer.string("state", words[usize::from(self.sampler().is_some())]);
+            answer.string("state", words[usize::from(is_busy)]);
             answer.composed("energy", |text| list(text, energy, 4));
             answer.composed("dailyReset", |text| {
                 let _ = match state.daily_restart {
@@ -406,13 +475,29 @@ impl<F: NorFlash> Device<'_, '_, F> {
             });
             let factors = state.calibration.map(|factor| Some(factor.into()));
             answer.numbers("calibration", FACTOR_DECIMALS, factors);
-            show_networks(&state.networks, answer);
-            self.networks.show(answer);
-            if self.journal.is_some() {
+        });
+    }
+
+    /// Hands over the names of the networks, which end the answer; those of `info` have more behind them.
+    fn networks_of(&self, of_info: bool, reply: &mut dyn Reply) {
+        reply.pass(|answer| {
+            answer.resume(false);
+            self.show_networks(answer);
+            if of_info {
+                self.networks.show(answer);
+            }
+            if of_info && self.journal.is_some() {
                 answer.number("log_erases", self.log_erases.get());
                 answer.number("log_lost", self.log_lost.get());
             }
+            answer.end();
         });
+    }
+
+    /// Greets a new client with the line that tells who this is.
+    pub fn greet(&self, client: &mut Client, reply: &mut dyn Reply) {
+        self.info(reply);
+        client.rest = Some(Rest::Info);
     }
 
     /// A quantity of the last telegram, when that is not too old.
@@ -427,7 +512,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         )
     }
 
-    fn power(&self, name: &str, answer: &mut Answer) -> Result<(), Missing> {
+    fn power(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
         let (active, reactive, apparent) = self.measured(|values, by| {
             Ok((values.active(by)?, values.reactive(by), values.apparent(by)))
         })?;
@@ -445,7 +530,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         Ok(())
     }
 
-    fn energy(&self, name: &str, answer: &mut Answer) -> Result<(), Refusal> {
+    fn energy(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Refusal> {
         let counted = self.counted()?;
         let now = self.now_or_epoch().utc();
         let by = self.state.borrow().calibration;
@@ -478,12 +563,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
-    async fn reset_energy(
+    fn reset_energy(
         &self,
         energy: Option<Phases>,
         since: Option<Utc>,
         name: &str,
-        answer: &mut Answer,
+        answer: &mut dyn Reply,
     ) -> Result<(), Refusal> {
         let counted = self.counted()?;
         let energy = energy.unwrap_or_default();
@@ -494,7 +579,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             since: at.utc(),
             ..counted
         };
-        self.put(Key::Energy, &kept.to_bytes()).await?;
+        self.put(Key::Energy, &kept.to_bytes())?;
         let state = &mut *self.state.borrow_mut();
         state.energy.reset(energy, at.utc());
         state.kept = Some(kept);
@@ -509,7 +594,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 }
 
 /// An answer that says where a server is now: its title in the sentence, and its key.
-fn server_set(answer: &mut Answer, name: &str, (title, key): (&str, &str), server: &str) {
+fn server_set(answer: &mut dyn Reply, name: &str, (title, key): (&str, &str), server: &str) {
     answer.object(|answer| {
         answer.head(false, name);
         answer.composed("msg", |text| {
@@ -519,7 +604,7 @@ fn server_set(answer: &mut Answer, name: &str, (title, key): (&str, &str), serve
     });
 }
 
-fn format_error(answer: &mut Answer) {
+fn format_error(answer: &mut dyn Reply) {
     answer.object(|answer| {
         answer.flag("error", true);
         answer.string("msg", FORMAT_ERROR);
@@ -527,7 +612,7 @@ fn format_error(answer: &mut Answer) {
 }
 
 /// An answer that says what was done.
-fn done(answer: &mut Answer, name: &str, write: impl FnOnce(&mut Escaped<'_>)) {
+fn done(answer: &mut dyn Reply, name: &str, write: impl FnOnce(&mut Escaped<'_>)) {
     answer.object(|answer| {
         answer.head(false, name);
         answer.composed("msg", write);
@@ -535,7 +620,7 @@ fn done(answer: &mut Answer, name: &str, write: impl FnOnce(&mut Escaped<'_>)) {
 }
 
 fn quantity(
-    answer: &mut Answer,
+    answer: &mut dyn Reply,
     name: &str,
     key: &str,
     values: [Option<i64>; 3],
@@ -549,19 +634,66 @@ fn quantity(
     });
 }
 
-/// The settings, or those that are not as `before`; what is secret only as stars.
-fn show(settings: &Settings, before: Option<&Settings>, answer: &mut Answer) {
-    for key in KEYS {
-        let value = settings.get(key.name);
-        if before.is_some_and(|before| before.get(key.name) == value) {
-            continue;
+/// Some of the settings' keys, by their places.
+#[derive(Debug, Clone, Copy)]
+struct Keys(u32);
+
+const _: () = assert!(KEYS.len() <= 32);
+
+impl Keys {
+    const ALL: Self = Self(!0);
+
+    fn each(self) -> impl Iterator<Item = &'static settings::Key> {
+        let has = move |(index, _): &(usize, _)| self.0 >> index & 1 == 1;
+        KEYS.iter().enumerate().filter(has).map(|(_, key)| key)
+    }
+
+    fn has(self, name: &str) -> bool {
+        self.each().any(|key| key.name == name)
+    }
+}
+
+/// Settings that are shown, as many in a piece as have room.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    keys: Keys,
+    /// How many of them have been.
+    done: usize,
+}
+
+impl Shown {
+    /// The longest of them: name, two quotes each, colon, comma, and the end.
+    const ROOM: usize = 24 + 2 * 64 + 8;
+
+    fn new(keys: Keys) -> Self {
+        Self { keys, done: 0 }
+    }
+
+    fn begin(answer: &mut Answer) {
+        answer.begin();
+        answer.head(false, "settings");
+        answer.part(r#","settings":{"#);
+    }
+
+    /// Writes what has room; what has not. What is secret is shown as stars.
+    fn write(mut self, settings: &Settings, answer: &mut Answer) -> Option<Self> {
+        answer.resume(self.done == 0);
+        for key in self.keys.each().skip(self.done) {
+            if !answer.has_room_for(Self::ROOM) {
+                return Some(self);
+            }
+            self.done += 1;
+            let value = settings.get(key.name);
+            match key.form {
+                Form::Text => answer.string(key.name, &value),
+                Form::Number | Form::Flag => answer.number(key.name, value.as_str()),
+                Form::Secret if value.is_empty() => answer.string(key.name, ""),
+                Form::Secret => answer.string(key.name, "***"),
+            }
         }
-        match key.form {
-            Form::Text => answer.string(key.name, &value),
-            Form::Number | Form::Flag => answer.number(key.name, value.as_str()),
-            Form::Secret if value.is_empty() => answer.string(key.name, ""),
-            Form::Secret => answer.string(key.name, "***"),
-        }
+        answer.part("}");
+        answer.end();
+        None
     }
 }
 
@@ -598,9 +730,9 @@ fn is_same(given: &str, right: &str) -> bool {
 }
 
 /// The start of a line that cannot be read, as far as it may be seen by everybody.
-struct Shown<'l>(&'l [u8]);
+struct Excerpt<'l>(&'l [u8]);
 
-impl uDisplay for Shown<'_> {
+impl uDisplay for Excerpt<'_> {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         const LENGTH: usize = 30;
         let has = |word: &[u8]| self.0.windows(word.len()).any(|found| found == word);

@@ -10,14 +10,14 @@ use embassy_time::Instant;
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
-use super::{Client, Device};
+use super::{Client, Device, Rest, at_once};
 use crate::{
     settings::Text,
     smartmeter::{
-        answer::Answer,
+        answer::{MAX, Reply},
         command::Refusal,
         flood::Verdict,
-        journal::{self, MAX_TEXT},
+        journal::{self, Cursor, MAX_TEXT},
         log::{Level, Listener},
         time::Brief,
     },
@@ -30,8 +30,8 @@ const END: &str = "*** LOGFile *** \"}\r\n";
 /// How it writes the end of a line.
 const BREAK: &str = "//n";
 
-/// The longest row, all quotes, and what comes behind the last.
-const ROOM: usize = 2 * MAX_TEXT + BREAK.len() + 160;
+/// The longest row is all quotes.
+const _: () = assert!(2 * MAX_TEXT + BREAK.len() <= MAX);
 
 const NO_LOG: Refusal = Refusal::Argument("This board keeps no log");
 
@@ -58,7 +58,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let mut row = Text::<MAX_TEXT>::new();
         // It fits.
         let _ = uwrite!(row, "{}: Reboot", Brief(self.local_now()));
-        self.keep(journal, &row).await;
+        self.keep(journal, &row);
         loop {
             let entry = match listener.next_message().await {
                 WaitResult::Lagged(count) => {
@@ -72,73 +72,90 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             let verdict = self.flood.borrow_mut().judge(entry.text(), Instant::now());
             match verdict {
-                Verdict::Keep(repeats) => self.keep(journal, &entry.row(repeats)).await,
+                Verdict::Keep(repeats) => self.keep(journal, &entry.row(repeats)),
                 Verdict::Repeated => {}
                 Verdict::TooMany => self.log_lost.count(),
             }
         }
     }
 
-    async fn keep(&self, journal: &journal::Shared<'_, F>, row: &str) {
-        let journal = &mut *journal.lock().await;
-        if journal.append(row).await.is_err() {
-            self.log_lost.count();
-            self.stats.storage_errors.count();
-        }
-        self.log_erases.set(journal.erases());
+    fn keep(&self, journal: &journal::Shared<'_, F>, row: &str) {
+        at_once(async {
+            let Ok(mut journal) = journal.try_lock() else {
+                self.log_lost.count();
+                return;
+            };
+            if journal.append(row).await.is_err() {
+                self.log_lost.count();
+                self.stats.storage_errors.count();
+            }
+            self.log_erases.set(journal.erases());
+        })
     }
 
-    pub(super) async fn clear_log(&self) -> Result<(), Refusal> {
-        let journal = &mut *self.journal.ok_or(NO_LOG)?.lock().await;
-        let cleared = journal.clear().await;
-        self.log_erases.set(journal.erases());
-        if cleared.is_err() {
-            self.stats.storage_errors.count();
-            return Err(Refusal::Storage);
-        }
-        self.flood.borrow_mut().forget();
-        Ok(())
+    pub(super) fn clear_log(&self) -> Result<(), Refusal> {
+        at_once(async {
+            let journal = &mut *self
+                .journal
+                .ok_or(NO_LOG)?
+                .try_lock()
+                .map_err(|_| Refusal::Storage)?;
+            let cleared = journal.clear().await;
+            self.log_erases.set(journal.erases());
+            if cleared.is_err() {
+                self.stats.storage_errors.count();
+                return Err(Refusal::Storage);
+            }
+            self.flood.borrow_mut().forget();
+            Ok(())
+        })
     }
 
-    pub(super) async fn get_log(
+    pub(super) fn get_log(
         &self,
         client: &mut Client,
-        answer: &mut Answer,
+        reply: &mut dyn Reply,
     ) -> Result<(), Refusal> {
-        client.rows = Some(self.journal.ok_or(NO_LOG)?.lock().await.cursor());
-        answer.part(BEGIN);
-        Ok(())
+        at_once(async {
+            let cursor = self
+                .journal
+                .ok_or(NO_LOG)?
+                .try_lock()
+                .map_err(|_| Refusal::Storage)?
+                .cursor();
+            client.rest = Some(Rest::Log(cursor));
+            reply.pass(|answer| answer.part(BEGIN));
+            Ok(())
+        })
     }
 
-    /// Writes the next piece of an answer that is longer than [`Answer`]; `false` when there is none.
-    pub async fn more(&self, client: &mut Client, answer: &mut Answer) -> bool {
-        let (Some(journal), Some(cursor)) = (self.journal, &mut client.rows) else {
-            return false;
-        };
-        answer.clear();
-        // Not held while the client takes what is written here.
-        let journal = &mut *journal.lock().await;
-        while answer.has_room_for(ROOM) {
-            let row = journal.next(cursor).await;
+    /// Hands over the next row; the cursor for those behind it.
+    pub(super) fn next_row(&self, mut cursor: Cursor, reply: &mut dyn Reply) -> Option<Cursor> {
+        at_once(async {
+            // Not held while the client takes what is written here.
+            let journal = &mut *self.journal?.try_lock().ok()?;
+            let row = journal.next(&mut cursor).await;
             if let Ok(Some(row)) = row {
-                answer.escaped_part(row);
-                answer.part(BREAK);
-                continue;
+                reply.pass(|answer| {
+                    answer.escaped_part(row);
+                    answer.part(BREAK);
+                });
+                return Some(cursor);
             }
             let failed = row.is_err();
             if failed {
                 self.stats.storage_errors.count();
             }
-            client.rows = None;
-            answer.part(END);
-            answer.object(|answer| {
-                answer.head(failed, "getLog");
-                if failed {
-                    answer.string("msg", "Not all of the log could be read");
-                }
+            reply.pass(|answer| {
+                answer.part(END);
+                answer.object(|answer| {
+                    answer.head(failed, "getLog");
+                    if failed {
+                        answer.string("msg", "Not all of the log could be read");
+                    }
+                });
             });
-            break;
-        }
-        true
+            None
+        })
     }
 }

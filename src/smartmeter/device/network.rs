@@ -13,13 +13,13 @@ use embassy_sync::{
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Device, cut, events::Ip};
+use super::{Device, at_once, cut, events::Ip};
 use crate::{
     app::wifi::Obstacle,
     settings::Name,
     smartmeter::{answer::Answer, command::Refusal, log::Level},
     storage::Key,
-    wifi::{ACCESS_POINT, Candidates, Found, Known, Password, Ssid},
+    wifi::{ACCESS_POINT, Candidates, Found, Password, Ssid},
 };
 
 /// Who has to know when the network is another: two who let clients in, who calls the stream server, mDNS, DHCP.
@@ -87,8 +87,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.state.borrow().name.clone()
     }
 
-    pub(super) async fn rename(&self, name: &Name) -> Result<(), Refusal> {
-        self.put(Key::Name, name.as_bytes()).await?;
+    pub(super) fn rename(&self, name: &Name) -> Result<(), Refusal> {
+        self.put(Key::Name, name.as_bytes())?;
         let before = core::mem::replace(&mut self.state.borrow_mut().name, name.clone());
         self.tell(Level::Info, |text| {
             let _ = uwrite!(text, "MDNS Name: {}", name.as_str());
@@ -118,9 +118,9 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.networks.renamed.wait().await;
     }
 
-    pub(super) async fn add_network(&self, ssid: &Ssid, password: &str) -> Result<(), Refusal> {
+    pub(super) fn add_network(&self, ssid: &Ssid, password: &str) -> Result<(), Refusal> {
         // Held to the end, so that two clients at once do not take the same place.
-        let store = &mut *self.store.lock().await;
+        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
         let place = {
             let known = &self.state.borrow().networks;
             if known.find(ssid.as_bytes()).is_some() {
@@ -129,10 +129,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
             known.free().ok_or(Refusal::NetworksFull)?
         };
         // The name is what makes it a network: whenever the power is cut, it has its password then.
-        let key = Key::WifiPassword(place);
-        self.put_in(store, key, password.as_bytes()).await?;
-        self.put_in(store, Key::Ssid(place), ssid.as_bytes())
-            .await?;
+        self.put_in(store, Key::WifiPassword(place), password.as_bytes())?;
+        self.put_in(store, Key::Ssid(place), ssid.as_bytes())?;
         let known = &mut self.state.borrow_mut().networks;
         known.name(place, ssid.clone());
         known.secure(place, !password.is_empty());
@@ -140,20 +138,29 @@ impl<F: NorFlash> Device<'_, '_, F> {
         Ok(())
     }
 
-    pub(super) async fn remove_network(&self, ssid: &Ssid) -> Result<(), Refusal> {
-        let store = &mut *self.store.lock().await;
+    pub(super) fn remove_network(&self, ssid: &Ssid) -> Result<(), Refusal> {
+        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
         let place = self.state.borrow().networks.find(ssid.as_bytes());
         let place = place.ok_or_else(|| Refusal::NetworkUnknown(ssid.clone()))?;
-        self.put_in(store, Key::Ssid(place), &[]).await?;
+        self.put_in(store, Key::Ssid(place), &[])?;
         self.state.borrow_mut().networks.name(place, Ssid::new());
         self.networks.count();
         // Without its network a password does no harm, and the next one takes its place.
-        let _ = self.put_in(store, Key::WifiPassword(place), &[]).await;
+        let _ = self.put_in(store, Key::WifiPassword(place), &[]);
         Ok(())
     }
 
+    /// Writes the names of the networks, in one string.
     pub(super) fn show_networks(&self, answer: &mut Answer) {
-        show_networks(&self.state.borrow().networks, answer);
+        let state = self.state.borrow();
+        answer.composed("ssids", |text| {
+            let _ = uwrite!(text, "[");
+            for (index, ssid) in state.networks.names().enumerate() {
+                let separator = if index == 0 { "" } else { ", " };
+                let _ = uwrite!(text, "{}{}", separator, ssid);
+            }
+            let _ = uwrite!(text, "]");
+        });
     }
 
     /// Whether there is a network that could be joined.
@@ -167,12 +174,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// Name and password of a known network; `None` when it is known no longer.
-    pub async fn credentials(&self, place: u8) -> Option<(Ssid, Password)> {
+    pub fn credentials(&self, place: u8) -> Option<(Ssid, Password)> {
         // As long as this is held, nobody forgets the network.
-        let store = &mut *self.store.lock().await;
+        let store = &mut *self.store.try_lock().ok()?;
         let ssid = self.state.borrow().networks.ssid(place);
         let mut room = [0; size_of::<Password>()];
-        let stored = store.get(Key::WifiPassword(place), &mut room).await;
+        let stored = at_once(store.get(Key::WifiPassword(place), &mut room));
         let Ok(password) = stored else {
             self.stats.storage_errors.count();
             return None;
@@ -295,18 +302,6 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.clients.set(0);
         self.network_hung_up();
     }
-}
-
-/// The names of the networks, in one string.
-pub(super) fn show_networks(known: &Known, answer: &mut Answer) {
-    answer.composed("ssids", |text| {
-        let _ = uwrite!(text, "[");
-        for (index, ssid) in known.names().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            let _ = uwrite!(text, "{}{}", separator, ssid);
-        }
-        let _ = uwrite!(text, "]");
-    });
 }
 
 /// The address of an access point, `02:00:5E:10:00:01`.

@@ -12,7 +12,7 @@ use super::{Client, Device, Peer, State, events::Ip};
 use crate::{
     settings::Text,
     smartmeter::{
-        answer::Answer,
+        answer::{Answer, Reply},
         command::Refusal,
         fixed::{Rounded, Short},
         log::{Entry, Level},
@@ -106,6 +106,16 @@ pub(super) struct Sampling {
     tells_lost_at: Instant,
 }
 
+/// How a sampling went.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    made: u64,
+    sent: u64,
+    duration: Duration,
+    from: Moment,
+    to: Moment,
+}
+
 impl Sampling {
     fn has_begun(&self, now: Instant) -> bool {
         self.started <= now
@@ -140,11 +150,21 @@ impl Sampling {
 
 impl<F: NorFlash> Device<'_, '_, F> {
     /// Lets this board make at most so many samples a second.
-    #[must_use]
-    pub fn with_max_rate(mut self, max_rate: u32) -> Self {
+    pub fn set_max_rate(&mut self, max_rate: u32) {
         self.max_rate = max_rate;
         self.rate.set(self.rate.get().min(max_rate));
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn with_max_rate(mut self, max_rate: u32) -> Self {
+        self.set_max_rate(max_rate);
         self
+    }
+
+    /// On this board nobody runs who sends datagrams, so that nobody can order them.
+    pub fn has_no_outlet(&self) {
+        self.has_outlet.set(false);
     }
 
     /// Whose sampling goes on.
@@ -193,7 +213,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         order: Order,
         name: &str,
         client: &Client,
-        answer: &mut Answer,
+        answer: &mut dyn Reply,
     ) -> Result<(), Refusal> {
         self.can_carry(&order, client)?;
         let mut reached = None;
@@ -249,9 +269,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// Whose sampling it would be; or why there is no way for its samples to go.
     fn can_carry(&self, order: &Order, client: &Client) -> Result<Peer, Refusal> {
         match (order.sink, client.peer) {
-            (Sink::Tcp | Sink::Udp(_), Peer::Network(_)) | (Sink::Serial, Peer::Console) => {
-                Ok(client.peer)
-            }
+            (Sink::Udp(_), Peer::Network(_)) if self.has_outlet.get() => Ok(client.peer),
+            (Sink::Tcp, Peer::Network(_)) | (Sink::Serial, Peer::Console) => Ok(client.peer),
             (Sink::Mqtt, _) if self.connected.get() => Ok(client.peer),
             (Sink::Mqtt, _) => Err(Refusal::Argument("Not connected to the MQTT Server")),
             (Sink::Ffmpeg, _) => match self.raw.get() {
@@ -322,7 +341,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     /// Ends the sampling, whoever's it is. What is still to go goes before the answer when it is the
     /// client's own.
-    pub(super) fn stop_sampling(&self, name: &str, answer: &mut Answer) -> Result<(), Refusal> {
+    pub(super) fn stop_sampling(&self) -> Result<Ended, Refusal> {
         let now = self.now_or_epoch();
         let mut sampling = self.sampling.borrow_mut();
         let sampling = sampling.as_mut().filter(|sampling| !sampling.is_stopped);
@@ -332,19 +351,28 @@ impl<F: NorFlash> Device<'_, '_, F> {
         sampling.stream.end(ended, Some(now));
         sampling.is_stopped = true;
         self.sampling_changed.signal();
-        let (made, sent) = (sampling.stream.made(), sampling.stream.sent_in_the_end());
-        let duration = ended.saturating_duration_since(sampling.started);
-        answer.object(|answer| {
-            answer.head(false, name);
+        Ok(Ended {
+            made: sampling.stream.made(),
+            sent: sampling.stream.sent_in_the_end(),
+            duration: ended.saturating_duration_since(sampling.started),
+            from: sampling.began,
+            to: now,
+        })
+    }
+
+    /// Hands over how a sampling went.
+    pub(super) fn stopped(&self, ended: &Ended, reply: &mut dyn Reply) {
+        reply.object(|answer| {
+            answer.head(false, "stop");
             answer.string("msg", "Received stop command");
-            answer.number("sample_duration", duration.as_millis());
-            answer.number("samples", made);
-            answer.number("sent_samples", sent);
+            answer.number("sample_duration", ended.duration.as_millis());
+            answer.number("samples", ended.made);
+            answer.number("sent_samples", ended.sent);
             answer.composed("start_ts", |text| {
-                let _ = uwrite!(text, "{}", Stamp(sampling.began));
+                let _ = uwrite!(text, "{}", Stamp(ended.from));
             });
             answer.composed("stop_ts", |text| {
-                let _ = uwrite!(text, "{}", Stamp(now));
+                let _ = uwrite!(text, "{}", Stamp(ended.to));
             });
             answer.composed("ip", |text| {
                 if let Some(address) = self.address.get() {
@@ -352,16 +380,13 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 }
             });
             // In microseconds: a short sampling at a high rate has few milliseconds to go by.
-            let rate = u128::from(made) * 1_000_000_000_000;
-            let rate = rate.checked_div(duration.as_micros().into());
-            let rate = rate.unwrap_or(0).try_into().unwrap_or(i64::MAX);
+            let rate = average(ended.made, ended.duration.as_micros());
             let rate = Short {
                 value: rate,
                 decimals: RATE_DECIMALS,
             };
             answer.number("avg_rate", rate);
         });
-        Ok(())
     }
 
     /// Lets samples go or holds them back, if there are any.
@@ -714,6 +739,18 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
         })
     }
+}
+
+/// Hz in millionths, of so many samples in so many microseconds. In two parts, of which each fits.
+fn average(samples: u64, micros: u64) -> i64 {
+    const MILLION: u64 = 1_000_000;
+    let scaled = samples.saturating_mul(MILLION);
+    let (Some(whole), Some(rest)) = (scaled.checked_div(micros), scaled.checked_rem(micros)) else {
+        return 0;
+    };
+    let part = rest.saturating_mul(MILLION) / micros;
+    let rate = whole.saturating_mul(MILLION).saturating_add(part);
+    rate.try_into().unwrap_or(i64::MAX)
 }
 
 impl State {

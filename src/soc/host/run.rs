@@ -8,7 +8,7 @@ mod watch;
 
 use core::{
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4},
     str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -29,11 +29,12 @@ use super::{
     console,
     executor::block_on,
     flash::{self, FileFlash},
+    net::Listener,
     p1::{self, HostPort, SimulatedPort, Source},
     simulator::{Kind, Simulator, UnknownKind},
 };
 use crate::{
-    app::stats::Stats,
+    app::{server, stats::Stats},
     p1::port::Port,
     settings::{KEYS, SettingError, Settings},
     smartmeter::journal::{self, Journal},
@@ -134,8 +135,6 @@ pub enum Error {
     Console(console::Place, io::Error),
     /// Telegrams and commands cannot both come from standard input.
     TwoInputs,
-    /// The image for the emulator has no command protocol.
-    NoConsole,
     /// No port for commands can be had at this address.
     Listen(IpAddr, io::Error),
     /// The interrupt key cannot be watched.
@@ -202,9 +201,6 @@ impl fmt::Display for Error {
             Self::TwoInputs => f.write_str(
                 "standard input cannot be both the meter and the console: give --console a path",
             ),
-            Self::NoConsole => f.write_str(
-                "the image for QEMU has no command protocol yet: leave --console out",
-            ),
             Self::Listen(address, error) => {
                 write!(f, "{address}: commands cannot be listened for: {error}")
             }
@@ -258,9 +254,6 @@ pub fn run(options: &Options) -> Result<(), Error> {
     let console = options.console.clone().map(console::Place::from);
     if console == Some(console::Place::Standard) && options.p1 == "-" {
         return Err(Error::TwoInputs);
-    }
-    if console.is_some() && options.board == Board::Qemu {
-        return Err(Error::NoConsole);
     }
     match source {
         Source::Simulator(ref kind) => {
@@ -361,9 +354,9 @@ fn with_port(
 ) -> Result<(), Error> {
     let state = StateDir::open(options.state.as_deref())?;
     let flash = FileFlash::open(state.flash(), device::SECTORS).map_err(Error::Flash)?;
-    let range = 0..(device::SECTORS * flash::SECTOR) as u32;
-    let mut store = block_on(Store::open(flash, range)).map_err(Error::Storage)?;
-    let store = Mutex::new(&mut store);
+    let range = || 0..(device::SECTORS * flash::SECTOR) as u32;
+    let mut opened = block_on(Store::open(flash, range())).map_err(Error::Storage)?;
+    let store = Mutex::new(&mut opened);
     let (interrupt, interrupted) = async_channel::bounded::<()>(1);
     let asked = AtomicBool::new(false);
     let temporary = state.temporary();
@@ -379,11 +372,7 @@ fn with_port(
         let _ = interrupt.try_send(());
     };
     ctrlc::set_handler(handler).map_err(Error::Interrupt)?;
-    // The image for QEMU does not read them yet.
-    let mut settings = match options.board {
-        Board::Host => block_on(firmware::stored(&state, &store)),
-        Board::Qemu => Settings::default(),
-    };
+    let mut settings = block_on(firmware::stored(&state, &store));
     flags.apply(&mut settings);
     if settings.mqtt_user.is_empty() && !settings.mqtt_password.is_empty() {
         return Err(Error::PasswordAlone);
@@ -430,21 +419,41 @@ fn with_port(
             block_on(firmware.run(&mut port, &mut clients))
         }
         Board::Qemu => {
+            let listen = match options.once {
+                true => None,
+                false => Some(forwarded(options.listen, &view)?),
+            };
+            let console = firmware::console(options, &view)?;
             view.line(std::format_args!("state    {state}"));
-            if let Some(broker) = &broker {
-                // These fit by construction.
-                let _ = settings.set("mqtt_server", "127.0.0.1");
-                settings.mqtt_port = broker.v5_port;
-            }
-            // The flash stays locked.
-            let board = emulated::Board {
-                settings: &settings,
-                set: &options.set,
+            let mut board = emulated::Board {
+                flags,
+                broker: broker.as_ref().map(|broker| broker.v5_port),
                 name: state.device_name(),
                 flash: state.flash(),
+                log: state.log(),
+                listen,
+                console,
                 once: options.once,
             };
-            block_on(emulated::run(&board, &mut port, &view, &stats, interrupted))
+            // The flash stays locked, but the board has it in between.
+            let mut flash = Some(opened.into_flash());
+            let stored = || {
+                let Some(taken) = flash.take() else {
+                    return Ok(Settings::default());
+                };
+                let mut store = block_on(Store::open(taken, range())).map_err(Error::Storage)?;
+                let settings = block_on(firmware::stored(&state, &Mutex::new(&mut store)));
+                flash = Some(store.into_flash());
+                Ok(settings)
+            };
+            block_on(emulated::run(
+                &mut board,
+                stored,
+                &mut port,
+                &view,
+                &stats,
+                interrupted,
+            ))
         }
     };
     view.finish(&stats);
@@ -465,6 +474,21 @@ fn with_port(
         }
         Ok(()) => Ok(()),
     }
+}
+
+/// Where the emulator lets clients of the commands in: on another port when the usual one is taken.
+fn forwarded(address: IpAddr, view: &View) -> Result<SocketAddrV4, Error> {
+    let refused = |error| Error::Listen(address, error);
+    let IpAddr::V4(address) = address else {
+        let why = "the emulator's network forwards IPv4 only";
+        return Err(refused(io::Error::new(io::ErrorKind::Unsupported, why)));
+    };
+    let wanted = SocketAddr::new(address.into(), server::PORT);
+    // Free at this moment, that is.
+    let found = Listener::bind(wanted).and_then(|listener| listener.address());
+    let found = SocketAddrV4::new(address, found.map_err(refused)?.port());
+    view.line(std::format_args!("commands {found}"));
+    Ok(found)
 }
 
 /// Ends when it makes no sense to wait for the broker or the source any longer.

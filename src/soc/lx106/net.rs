@@ -7,11 +7,15 @@ use core::{
     net::{IpAddr, SocketAddr},
 };
 
-use edge_nal::{AddrType, Close, Dns, Readable, TcpConnect, TcpShutdown, TcpSplit};
+use edge_nal::{
+    AddrType, Close, Dns, Readable, TcpAccept, TcpBind, TcpConnect, TcpShutdown, TcpSplit, UdpBind,
+    UdpConnect,
+};
+use edge_nal_embassy::{Udp, UdpError, UdpSocket};
 use embassy_net::{
     Stack,
     dns::DnsQueryType,
-    tcp::{ConnectError, TcpReader, TcpSocket, TcpWriter},
+    tcp::{AcceptError, ConnectError, TcpReader, TcpSocket, TcpWriter},
 };
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
@@ -106,6 +110,15 @@ impl From<ConnectError> for Error {
     }
 }
 
+impl From<AcceptError> for Error {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::ConnectionReset => Self::Reset,
+            AcceptError::InvalidState | AcceptError::InvalidPort => Self::Unsupported,
+        }
+    }
+}
+
 impl From<embassy_time::TimeoutError> for Error {
     fn from(_: embassy_time::TimeoutError) -> Self {
         Self::Timeout
@@ -179,16 +192,30 @@ impl<'d, const N: usize, const RX: usize, const TX: usize> Net<'d, N, RX, TX> {
         Self { stack, sockets }
     }
 
-    async fn address(&self) -> Result<(), Error> {
-        let until = Instant::now() + ADDRESS;
-        while !self.stack.is_config_up() {
-            if Instant::now() > until {
-                return Err(Error::NoAddress);
-            }
-            Timer::after(LOOK).await;
-        }
-        Ok(())
+    fn socket(&self) -> Option<Socket<'d>> {
+        let (rx, tx, lease) = self.sockets.lend()?;
+        let mut socket = TcpSocket::new(self.stack, rx, tx);
+        socket.set_keep_alive(Some(KEEP_ALIVE));
+        socket.set_timeout(Some(SILENCE));
+        // What is to share a segment is gathered before it is written; the rest should not wait.
+        socket.set_nagle_enabled(false);
+        Some(Socket {
+            socket,
+            _lease: lease,
+        })
     }
+}
+
+/// Waits for the interface's address.
+async fn address(stack: Stack<'_>) -> Result<(), Error> {
+    let until = Instant::now() + ADDRESS;
+    while !stack.is_config_up() {
+        if Instant::now() > until {
+            return Err(Error::NoAddress);
+        }
+        Timer::after(LOOK).await;
+    }
+    Ok(())
 }
 
 impl<const N: usize, const RX: usize, const TX: usize> TcpConnect for Net<'_, N, RX, TX> {
@@ -202,18 +229,51 @@ impl<const N: usize, const RX: usize, const TX: usize> TcpConnect for Net<'_, N,
         let SocketAddr::V4(remote) = remote else {
             return Err(Error::Family);
         };
-        self.address().await?;
-        let (rx, tx, lease) = self.sockets.lend().ok_or(Error::NoSocket)?;
-        let mut socket = TcpSocket::new(self.stack, rx, tx);
-        socket.set_keep_alive(Some(KEEP_ALIVE));
-        socket.set_timeout(Some(SILENCE));
-        // What is to share a segment is gathered before it is written; the rest should not wait.
-        socket.set_nagle_enabled(false);
-        socket.connect(remote).await?;
-        Ok(Socket {
-            socket,
-            _lease: lease,
+        address(self.stack).await?;
+        let mut socket = self.socket().ok_or(Error::NoSocket)?;
+        socket.socket.connect(remote).await?;
+        Ok(socket)
+    }
+}
+
+impl<const N: usize, const RX: usize, const TX: usize> TcpBind for Net<'_, N, RX, TX> {
+    type Error = Error;
+    type Accept<'a>
+        = Acceptor<'a, N, RX, TX>
+    where
+        Self: 'a;
+
+    /// The interface is not asked for: it listens at whatever address there is, and will be.
+    async fn bind(&self, local: SocketAddr) -> Result<Self::Accept<'_>, Error> {
+        if !(local.is_ipv4() && local.ip().is_unspecified()) {
+            return Err(Error::Family);
+        }
+        Ok(Acceptor {
+            net: *self,
+            port: local.port(),
         })
+    }
+}
+
+/// Lets clients in, one at a time: each takes a socket of its own, which listens until it has one.
+pub struct Acceptor<'d, const N: usize, const RX: usize, const TX: usize> {
+    net: Net<'d, N, RX, TX>,
+    port: u16,
+}
+
+impl<const N: usize, const RX: usize, const TX: usize> TcpAccept for Acceptor<'_, N, RX, TX> {
+    type Error = Error;
+    type Socket<'a>
+        = Socket<'a>
+    where
+        Self: 'a;
+
+    /// Without a socket that is free it fails at once: clients are refused then.
+    async fn accept(&self) -> Result<(SocketAddr, Socket<'_>), Error> {
+        let mut socket = self.net.socket().ok_or(Error::NoSocket)?;
+        socket.socket.accept(self.port).await?;
+        let peer = socket.socket.remote_endpoint().ok_or(Error::Reset)?;
+        Ok((SocketAddr::new(peer.addr.into(), peer.port), socket))
     }
 }
 
@@ -221,14 +281,69 @@ impl<const N: usize, const RX: usize, const TX: usize> Dns for Net<'_, N, RX, TX
     type Error = Error;
 
     async fn get_host_by_name(&self, host: &str, addr_type: AddrType) -> Result<IpAddr, Error> {
-        if addr_type == AddrType::IPv6 {
-            return Err(Error::Family);
-        }
-        self.address().await?;
-        let found = self.stack.dns_query(host, DnsQueryType::A).await;
-        let found = found.map_err(|_| Error::UnknownName)?;
-        let first = found.first().copied().ok_or(Error::UnknownName)?;
-        Ok(first.into())
+        resolve(self.stack, host, addr_type).await
+    }
+
+    async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> Result<usize, Error> {
+        Err(Error::Unsupported)
+    }
+}
+
+async fn resolve(stack: Stack<'_>, host: &str, addr_type: AddrType) -> Result<IpAddr, Error> {
+    if addr_type == AddrType::IPv6 {
+        return Err(Error::Family);
+    }
+    address(stack).await?;
+    let found = stack.dns_query(host, DnsQueryType::A).await;
+    let found = found.map_err(|_| Error::UnknownName)?;
+    let first = found.first().copied().ok_or(Error::UnknownName)?;
+    Ok(first.into())
+}
+
+/// Datagrams, and names for them. Their sockets are `edge-nal-embassy`'s.
+#[derive(Clone, Copy)]
+pub struct Datagrams<'d> {
+    stack: Stack<'d>,
+    udp: Udp<'d>,
+}
+
+impl<'d> Datagrams<'d> {
+    /// On `stack`, whose resources have a place for each socket that `udp` has buffers for.
+    pub const fn new(stack: Stack<'d>, udp: Udp<'d>) -> Self {
+        Self { stack, udp }
+    }
+}
+
+impl UdpBind for Datagrams<'_> {
+    type Error = UdpError;
+    type Socket<'a>
+        = UdpSocket<'a>
+    where
+        Self: 'a;
+
+    async fn bind(&self, local: SocketAddr) -> Result<UdpSocket<'_>, UdpError> {
+        self.udp.bind(local).await
+    }
+}
+
+impl UdpConnect for Datagrams<'_> {
+    type Error = UdpError;
+    type Socket<'a>
+        = UdpSocket<'a>
+    where
+        Self: 'a;
+
+    /// Others' datagrams come too: the stack has no filter for them.
+    async fn connect(&self, local: SocketAddr, _: SocketAddr) -> Result<UdpSocket<'_>, UdpError> {
+        self.udp.bind(local).await
+    }
+}
+
+impl Dns for Datagrams<'_> {
+    type Error = Error;
+
+    async fn get_host_by_name(&self, host: &str, addr_type: AddrType) -> Result<IpAddr, Error> {
+        resolve(self.stack, host, addr_type).await
     }
 
     async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> Result<usize, Error> {
@@ -278,14 +393,12 @@ impl Readable for Reader<'_> {
 }
 
 impl Write for Writer<'_> {
-    /// Waits [`WRITE`] at most. As much as finds room is taken; when that is not all because of
-    /// what is unacknowledged, then only after the acknowledgement: a segment that the caller has
-    /// made whole is not sent in two.
+    /// Waits [`WRITE`] at most. As much as finds room is taken; without any, more is taken only when all is
+    /// acknowledged: segments are whole, as long as the buffer is some of them.
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let waiting = self.0.send_queue();
-        let fits = bytes.len() <= self.0.send_capacity().saturating_sub(waiting);
+        let is_full = self.0.send_queue() >= self.0.send_capacity();
         let written = async {
-            if !fits && waiting > 0 {
+            if is_full {
                 self.0.flush().await?;
             }
             self.0.write(bytes).await
@@ -293,10 +406,10 @@ impl Write for Writer<'_> {
         Ok(with_timeout(WRITE, written).await??)
     }
 
-    /// Does nothing: the stack sends what it has without being asked, and an acknowledgement is
-    /// nothing to wait for.
+    /// Waits, for [`WRITE`] at most, until the peer has acknowledged everything. The stack sends what it has
+    /// without being asked.
     async fn flush(&mut self) -> Result<(), Error> {
-        Ok(())
+        Ok(with_timeout(WRITE, self.0.flush()).await??)
     }
 }
 
@@ -319,7 +432,7 @@ impl Write for Socket<'_> {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        Ok(())
+        self.split().1.flush().await
     }
 }
 

@@ -9,12 +9,12 @@ use xtensa_lx::semihosting::{self, Errno, From as Seek, Open};
 
 use crate::soc::nor::{self, Misuse};
 
-/// Bytes of a sector, and how many there are, as on the other boards.
+/// Bytes of a sector, as on the other boards.
 pub const SECTOR: usize = 4096;
-/// Sectors of the flash.
-pub const SECTORS: usize = 4;
-/// Bytes of the flash.
-pub const CAPACITY: usize = SECTORS * SECTOR;
+/// Bytes of the flash for the state.
+pub const STATE: usize = 4 * SECTOR;
+/// Bytes of the flash for the log.
+pub const LOG: usize = 10 * SECTOR;
 const WRITE: usize = 4;
 
 /// Bytes erased, compared or made at once.
@@ -22,7 +22,10 @@ const PIECE: usize = 64;
 const ERASED: [u8; PIECE] = [0xFF; PIECE];
 
 /// The flash, or none: that reads as erased and takes nothing.
-pub struct FileFlash(Option<u32>);
+pub struct FileFlash {
+    file: Option<u32>,
+    capacity: usize,
+}
 
 /// Why the state cannot be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +36,8 @@ pub enum Error {
     Io(Errno),
     /// The file ended early, or took less than all.
     Short,
-    /// The file has this many bytes, and not [`CAPACITY`].
-    Size(u32),
+    /// The file has this many bytes where others are expected.
+    Size(u32, u32),
     /// The caller breaks a rule of the flash.
     Misuse(Misuse),
 }
@@ -57,7 +60,7 @@ impl fmt::Display for Error {
             Self::NoFile => "no file keeps the state",
             Self::Io(_) => "the file of the state fails",
             Self::Short => "the file of the state ends early",
-            Self::Size(_) => "the file of the state has another size",
+            Self::Size(..) => "the file of the state has another size",
             Self::Misuse(_) => "the flash is misused",
         })
     }
@@ -75,19 +78,29 @@ impl NorFlashError for Error {
 }
 
 impl FileFlash {
-    /// No flash.
-    pub const NONE: Self = Self(None);
+    /// No flash of so many bytes.
+    pub const fn none(capacity: usize) -> Self {
+        Self {
+            file: None,
+            capacity,
+        }
+    }
 
-    /// Opens the file; makes an erased one when there is none.
+    /// Whether there is a file.
+    pub const fn is_there(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Opens the file of so many bytes; makes an erased one when there is none.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Size`].
-    pub fn open(path: &CStr) -> Result<Self, Error> {
+    pub fn open(path: &CStr, capacity: usize) -> Result<Self, Error> {
         let file = match semihosting::open(path, Open::Existing) {
             Ok(file) => file,
             Err(Errno::NOT_FOUND) => {
                 let file = semihosting::open(path, Open::New)?;
-                for _ in 0..CAPACITY / PIECE {
+                for _ in 0..capacity / PIECE {
                     write_all(file, &ERASED)?;
                 }
                 file
@@ -95,10 +108,13 @@ impl FileFlash {
             Err(errno) => return Err(errno.into()),
         };
         let size = semihosting::seek(file, 0, Seek::End)?;
-        if size as usize != CAPACITY {
-            return Err(Error::Size(size));
+        if size as usize != capacity {
+            return Err(Error::Size(size, capacity as u32));
         }
-        Ok(Self(Some(file)))
+        Ok(Self {
+            file: Some(file),
+            capacity,
+        })
     }
 }
 
@@ -132,8 +148,8 @@ impl ReadNorFlash for FileFlash {
     const READ_SIZE: usize = 1;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        nor::check(offset, bytes.len(), 1, CAPACITY)?;
-        let Some(file) = self.0 else {
+        nor::check(offset, bytes.len(), 1, self.capacity)?;
+        let Some(file) = self.file else {
             bytes.fill(0xFF);
             return Ok(());
         };
@@ -142,7 +158,7 @@ impl ReadNorFlash for FileFlash {
     }
 
     fn capacity(&self) -> usize {
-        CAPACITY
+        self.capacity
     }
 }
 
@@ -151,8 +167,8 @@ impl NorFlash for FileFlash {
     const ERASE_SIZE: usize = SECTOR;
 
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        let length = nor::erase_length(from, to, SECTOR, CAPACITY)?;
-        let file = self.0.ok_or(Error::NoFile)?;
+        let length = nor::erase_length(from, to, SECTOR, self.capacity)?;
+        let file = self.file.ok_or(Error::NoFile)?;
         semihosting::seek(file, from, Seek::Start)?;
         for _ in 0..length / PIECE {
             write_all(file, &ERASED)?;
@@ -161,8 +177,8 @@ impl NorFlash for FileFlash {
     }
 
     async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
-        nor::check(offset, bytes.len(), WRITE, CAPACITY)?;
-        let file = self.0.ok_or(Error::NoFile)?;
+        nor::check(offset, bytes.len(), WRITE, self.capacity)?;
+        let file = self.file.ok_or(Error::NoFile)?;
         let mut place = offset;
         for piece in bytes.chunks(PIECE) {
             let mut old = ERASED;

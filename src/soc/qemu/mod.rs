@@ -12,6 +12,11 @@ mod time;
 pub mod uart;
 pub mod words;
 
+/// What this board can do, by its file.
+mod limits {
+    include!(concat!(env!("OUT_DIR"), "/limits.rs"));
+}
+
 use core::panic::PanicInfo;
 
 use embassy_executor::Spawner;
@@ -30,6 +35,8 @@ const FAULTED: u8 = 3;
 const UNUSABLE: u8 = 4;
 /// Status with which the emulator ends when the input has and not everything could be published.
 const UNPUBLISHED: u8 = 5;
+/// Status with which the emulator ends when it is to be started again.
+const RESTART: u8 = 6;
 
 /// `_start` in xtensa-lx-rt comes here with memory and stack in order.
 #[unsafe(export_name = "main")]

@@ -1,51 +1,88 @@
 //! The firmware's tasks on this board, and the memory that they work with.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::{
+    convert::Infallible,
+    future::pending,
+    net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
+use edge_nal::TcpBind;
+use edge_nal_embassy::{Udp, UdpBuffers};
 use embassy_executor::{SpawnError, Spawner};
-use embassy_futures::join::join3;
+use embassy_futures::{
+    block_on,
+    join::{join3, join4},
+};
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer};
 use static_cell::{ConstStaticCell, StaticCell};
 use ufmt::uwriteln;
-use xtensa_lx::semihosting;
+use xtensa_lx::semihosting::{self, Open};
 
 use super::{
-    UNPUBLISHED, UNUSABLE,
-    console::Console,
+    RESTART, UNPUBLISHED, UNUSABLE,
+    console::{self, Console, Terminal},
     ethernet::{self, Ethernet},
     flash::{self, FileFlash},
     latency,
     uart::{self, Uart},
-    words::{Name, Words},
+    words::{self, Name, Words},
 };
 use crate::{
     app::{
-        detection::{Detected, Detection},
+        detection::Detection,
         mailbox::Mailbox,
         meter::Meter,
-        publisher::{Publisher, RX_BUFFER, Room, TX_BUFFER},
+        ntp,
+        publisher::{self, Publisher, RX_BUFFER, TX_BUFFER},
+        remote::Mqtt,
         report::Report,
+        server,
+        session::{self, serve},
         stats::Stats,
-        transport::GATHER,
+        transport::SEGMENT,
     },
-    p1::crc::{Rule, Running},
+    ntp::LENGTH as TIME,
     reading::Reading,
     settings::Settings,
+    smartmeter::{
+        answer,
+        device::{Change, Client, Device, Peer},
+        journal::{self, Journal},
+        log::Level,
+        stream::packet_at,
+    },
     soc::{
         lx106::{
-            net::{Net, Sockets},
+            net::{Datagrams, Net, Sockets},
             stack,
         },
+        qemu::limits::{CLIENTS, MAX_RATE},
         ram::{self, SOCKET_RX, SOCKET_TX},
     },
-    storage::Store,
+    storage::{self, Store},
 };
 
-/// The MQTT session has one.
-const SOCKETS: usize = 1;
-const _: () = assert!(SOCKET_TX >= GATHER, "a burst has to fit its socket");
+/// One for each client of the commands, and one to turn the next away.
+const DOORS: usize = CLIENTS + 1;
+const COMMAND_RX: usize = 256;
+const COMMAND_TX: usize = answer::MAX;
+
+/// The MQTT session has one, the commands theirs, the time server one, DHCP and DNS one each.
+const SOCKETS: usize = 1 + DOORS + 1 + 2;
+
+const _: () = assert!(
+    SOCKET_TX.is_multiple_of(SEGMENT),
+    "segments have to be whole"
+);
+
+/// Bytes of samples in one piece.
+const PACKET: usize = packet_at(MAX_RATE);
+
+/// Bytes of an answer over MQTT: most have half of that.
+const MQTT_ANSWER: usize = 768;
 
 /// How often the end of the input is looked for, and how often in a row it has to be seen.
 const END_LOOK: Duration = Duration::from_millis(100);
@@ -57,19 +94,43 @@ const LAST_TRY: Duration = Duration::from_secs(15);
 /// How often the console's network line is looked after.
 const LOOK: Duration = Duration::from_millis(250);
 
-type TheMeter = Meter<'static, 'static, Report<Console>>;
-type Network = Net<'static, SOCKETS, SOCKET_RX, SOCKET_TX>;
+/// From a change to the restart that it takes, so that its answer is on its way.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long the good-bye may take before another name is taken.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+type TheDevice = Device<'static, 'static, FileFlash>;
+type Monitors = (&'static Report<Console>, &'static TheDevice);
+type TheMeter = Meter<'static, 'static, Monitors>;
+type Network = Net<'static, 1, SOCKET_RX, SOCKET_TX>;
+type CommandNetwork = Net<'static, DOORS, COMMAND_RX, COMMAND_TX>;
+type TheRemote = Mqtt<1, MQTT_ANSWER>;
+type PublisherRoom = publisher::Room<0>;
+type Room = session::Room<PACKET>;
+type TimeBuffers = UdpBuffers<1, TIME, TIME, 1>;
 
 /// Two readings change places between meter and publisher.
 static STAGED: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
 static WAITING: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
 static METER: StaticCell<TheMeter> = StaticCell::new();
-static ROOM: ConstStaticCell<Room> = ConstStaticCell::new(Room::new());
-static BUFFERS: ConstStaticCell<Sockets<SOCKETS, SOCKET_RX, SOCKET_TX>> =
+static ROOM: ConstStaticCell<PublisherRoom> = ConstStaticCell::new(PublisherRoom::with_gathered());
+static BUFFERS: ConstStaticCell<Sockets<1, SOCKET_RX, SOCKET_TX>> =
     ConstStaticCell::new(Sockets::new());
-/// One more each for DHCP and DNS.
-static RESOURCES: ConstStaticCell<StackResources<{ SOCKETS + 2 }>> =
+static COMMAND_BUFFERS: ConstStaticCell<Sockets<DOORS, COMMAND_RX, COMMAND_TX>> =
+    ConstStaticCell::new(Sockets::new());
+static TIME_BUFFERS: StaticCell<TimeBuffers> = StaticCell::new();
+static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
     ConstStaticCell::new(StackResources::new());
+/// The console's is the last.
+static ROOMS: ConstStaticCell<([Room; CLIENTS], Room)> = ConstStaticCell::new((
+    [const { Room::with_packets() }; CLIENTS],
+    Room::with_packets(),
+));
+static REMOTE: StaticCell<TheRemote> = StaticCell::new();
+static DEVICE: StaticCell<TheDevice> = StaticCell::new();
+/// What the emulator ends with when all is done.
+static STATUS: AtomicU32 = AtomicU32::new(0);
 static STACK_START: AtomicU32 = AtomicU32::new(0);
 static COMMON: StaticCell<Common> = StaticCell::new();
 
@@ -78,91 +139,263 @@ const _: [(); ram::READINGS] = [(); 2 * size_of::<Reading>()];
 const _: [(); ram::METER] = [(); size_of::<TheMeter>()];
 const _: [(); ram::MQTT_RX] = [(); RX_BUFFER];
 const _: [(); ram::MQTT_TX] = [(); TX_BUFFER];
-const _: [(); ram::GATHER] = [(); GATHER];
-const _: [(); ram::NETWORK] = [(); size_of::<StackResources<{ SOCKETS + 2 }>>()];
+const _: [(); ram::NETWORK] = [(); size_of::<StackResources<SOCKETS>>()];
 const _: [(); ram::COMMON] = [(); size_of::<Common>()];
+const _: [(); ram::COMMAND_SOCKETS] = [(); DOORS * (COMMAND_RX + COMMAND_TX)];
+const _: [(); ram::SESSIONS] = [(); (CLIENTS + 1) * size_of::<Room>()];
+const _: [(); ram::DEVICE] = [(); size_of::<TheDevice>()];
+const _: [(); ram::MQTT_COMMANDS] = [(); size_of::<TheRemote>()];
+const _: [(); ram::UDP] = [(); size_of::<TimeBuffers>()];
 
 /// What all tasks share.
 struct Common {
+    /// As the tasks work with them until the next start.
     settings: Settings,
+    /// What the words call the device, until a user does.
+    board_name: Name,
+    /// What it is called until the next start.
     name: Name,
     stats: Stats,
     report: Report<Console>,
     mailbox: Mailbox<'static>,
     detection: Detection,
+    store: Option<Store<FileFlash>>,
+    journal: Option<Journal<FileFlash>>,
 }
 
-/// Starts the tasks as the words on the emulator's command line say.
+/// What is shared under locks.
+struct Locked {
+    store: storage::Shared<'static, FileFlash>,
+    journal: Option<journal::Shared<'static, FileFlash>>,
+}
+
+static LOCKED: StaticCell<Locked> = StaticCell::new();
+static MONITORS: StaticCell<Monitors> = StaticCell::new();
+
+/// Starts the tasks as flash and the words on the emulator's command line say.
 ///
 /// # Errors
 /// A task was started before.
 // Inlined, what this needs of the stack would be taken as long as the tasks run.
 #[inline(never)]
 pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
-    let common = COMMON.init_with(|| Common {
+    let room = ROOM.take();
+    // SAFETY: any four bytes are a word.
+    let (_, words_room, _) = unsafe { room.scratch().align_to_mut::<u32>() };
+    let Ok(words) = Words::read(words_room) else {
+        semihosting::exit(UNUSABLE)
+    };
+    let Words {
+        flash,
+        log,
+        terminal,
+        broker,
+        network: has_network,
+        name,
+        recording,
+        end,
+        stats: seconds,
+    } = words;
+    let Common {
+        settings,
+        board_name,
+        name,
+        stats,
+        report,
+        mailbox,
+        detection,
+        store,
+        journal,
+    } = COMMON.init_with(|| Common {
         settings: Settings::default(),
-        name: Name::try_from("Metertrekker-qemu").unwrap_or_default(),
+        board_name: name,
+        name: Name::new(),
         stats: Stats::new(),
         report: Report::new(Console),
         mailbox: Mailbox::new(WAITING.take()),
         detection: Detection::new(),
+        store: None,
+        journal: None,
     });
-    let room = ROOM.take();
-    // SAFETY: any four bytes are a word.
-    let (_, words_room, _) = unsafe { room.scratch().align_to_mut::<u32>() };
-    let Ok(Words {
-        flash,
-        recording,
-        end,
-        stats: seconds,
-    }) = Words::read(words_room, &mut common.settings, &mut common.name)
-    else {
-        semihosting::exit(UNUSABLE)
+    let (stats, report, mailbox, detection) = (&*stats, &*report, &*mailbox, &*detection);
+    let Ok(opened) = block_on(Store::open(flash, 0..flash::STATE as u32)) else {
+        stop("the file of the state cannot be read")
     };
-    let common = &*common;
+    let has_log = log.is_there();
+    let Ok(opened_log) = block_on(Journal::open(log, 0..flash::LOG as u32)) else {
+        stop("the file of the log cannot be read")
+    };
+    let journal = has_log.then(|| Mutex::new(journal.insert(opened_log)));
+    let Locked { store, journal } = LOCKED.init(Locked {
+        store: Mutex::new(store.insert(opened)),
+        journal,
+    });
+    let device = DEVICE.init_with(|| Device::new(board_name, || None, store, stats));
+    if let Some(journal) = journal {
+        device.set_journal(journal);
+    }
+    device.set_max_rate(MAX_RATE);
+    device.has_no_outlet();
+    device.recall();
+    *name = device.name();
+    let name = &*name;
+    let mut applied = Ok(());
+    device.adjust(|of_device| {
+        applied = words::apply(words_room, of_device);
+        settings.clone_from(of_device);
+    });
+    if applied.is_err() {
+        semihosting::exit(UNUSABLE)
+    }
+    if let ("-", Some(port)) = (settings.mqtt_server.as_str(), broker) {
+        // It fits by construction.
+        let _ = settings.set("mqtt_server", GATEWAY);
+        settings.mqtt_port = port;
+    }
+    let (settings, device) = (&*settings, &*device);
+    let monitors = MONITORS.init((report, device));
     let mut uart = Uart::start();
     uart.wait_for_reader(recording);
-    if common.settings.mqtt_server == "-" {
-        spawner.spawn(discard(common)?);
-    } else {
-        let mut seed = Running::new(Rule::Arc);
-        seed.update(common.name.as_bytes());
-        let seed = u32::from(seed.value());
+    let seed = random();
+    let remote = REMOTE.init_with(|| Mqtt::with_room());
+    let remote = &*remote;
+    let (rooms, console_room) = ROOMS.take();
+    if has_network {
         let (stack, runner) = embassy_net::new(
             Ethernet::start(),
             Config::dhcpv4(Default::default()),
             RESOURCES.take(),
-            u64::from(seed) << 32 | Instant::now().as_ticks(),
-        );
-        spawner.spawn(network(runner, stack, common)?);
-        spawner.spawn(publish(
-            common,
-            room,
-            Net::new(stack, BUFFERS.take()),
-            flash,
             seed,
+        );
+        spawner.spawn(network(runner, stack, report, device)?);
+        spawner.spawn(serve_clients(
+            device,
+            Net::new(stack, COMMAND_BUFFERS.take()),
+            rooms,
         )?);
+        let buffers = TIME_BUFFERS.init_with(TimeBuffers::new);
+        let datagrams = Datagrams::new(stack, Udp::new(stack, buffers));
+        spawner.spawn(keep_time(device, datagrams, seed.rotate_left(32))?);
+        if settings.mqtt_server != "-" {
+            // By value the task's whole future would be made on the stack first.
+            let publisher = PUBLISHER.init(Publisher {
+                network: NETWORK.init(Net::new(stack, BUFFERS.take())),
+                settings,
+                name,
+                mailbox,
+                store,
+                detection,
+                stats,
+                monitor: monitors,
+                remote,
+                seed: seed as u32,
+            });
+            spawner.spawn(publish(publisher, room, report)?);
+        }
     }
+    if !has_network || settings.mqtt_server == "-" {
+        spawner.spawn(discard(mailbox, detection, store, stats, report)?);
+    }
+    spawner.spawn(keep_device(device, remote, terminal, console_room)?);
+    spawner.spawn(start_over(device, mailbox, stats, report)?);
     if seconds > 0 {
         let pause = Duration::from_secs(seconds.into());
-        spawner.spawn(count(common, pause)?);
+        spawner.spawn(count(stats, report, pause)?);
     }
     if end {
-        spawner.spawn(watch_end()?);
+        spawner.spawn(watch_end(terminal)?);
     }
-    let Common {
-        settings,
-        mailbox,
-        stats,
-        report,
-        detection,
-        ..
-    } = common;
-    let the_meter =
-        METER.init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, report, detection));
+    let the_meter = METER
+        .init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, monitors, detection));
     spawner.spawn(meter(the_meter, uart)?);
-    let _ = uwriteln!(Console, "ready {}", common.name.as_str());
+    let _ = uwriteln!(Console, "ready {}", name.as_str());
     Ok(())
+}
+
+static NETWORK: StaticCell<Network> = StaticCell::new();
+static PUBLISHER: StaticCell<ThePublisher> = StaticCell::new();
+
+/// This machine, as the emulated network sees it.
+const GATEWAY: &str = "10.0.2.2";
+
+/// What nobody else can guess, from the PC.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let read = semihosting::open(c"/dev/urandom", Open::Existing)
+        .and_then(|file| semihosting::read(file, &mut bytes));
+    match read {
+        Ok(8) => u64::from_le_bytes(bytes),
+        _ => Instant::now().as_ticks(),
+    }
+}
+
+/// Serves the commands' clients over TCP.
+#[embassy_executor::task]
+async fn serve_clients(
+    device: &'static TheDevice,
+    network: CommandNetwork,
+    rooms: &'static mut [Room; CLIENTS],
+) {
+    let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), server::PORT);
+    // Nothing is asked of the network yet that could fail.
+    let Ok(acceptor) = network.bind(any).await else {
+        return;
+    };
+    match server::run(device, &acceptor, rooms).await {}
+}
+
+#[embassy_executor::task]
+async fn keep_time(device: &'static TheDevice, network: Datagrams<'static>, seed: u64) {
+    match ntp::run(device, &network, seed).await {}
+}
+
+/// The console, commands over MQTT, the log, and what is done by the clock.
+#[embassy_executor::task]
+async fn keep_device(
+    device: &'static TheDevice,
+    remote: &'static TheRemote,
+    terminal: Terminal,
+    room: &'static mut Room,
+) {
+    let console = async {
+        loop {
+            // Nobody wants to see on a console that it is alive.
+            let client = Client::new(Peer::Console, Level::Warning);
+            let Some(listener) = device.log.listen() else {
+                return pending::<Infallible>().await;
+            };
+            if serve(device, client, listener, terminal, terminal, room).await
+                == session::End::Closed
+            {
+                return pending().await;
+            }
+        }
+    };
+    let log = device.keep_log();
+    join4(console, remote.run(device), device.keep_house(), log).await;
+}
+
+/// Ends the emulator when all is to start over; whoever started it does so again.
+#[embassy_executor::task]
+async fn start_over(
+    device: &'static TheDevice,
+    mailbox: &'static Mailbox<'static>,
+    stats: &'static Stats,
+    report: &'static Report<Console>,
+) {
+    let change = device.changed().await;
+    if change != Change::Restart {
+        // What cannot be kept is counted; the sum is the meter's own.
+        let _ = device.keep_energy();
+    }
+    Timer::after(LAST_WORDS).await;
+    STATUS.store(RESTART.into(), Ordering::Relaxed);
+    if change == Change::Name {
+        // Whoever publishes in the old name says good-bye, and ends.
+        mailbox.close();
+        Timer::after(FAREWELL).await;
+    }
+    finish(stats, report)
 }
 
 /// Keeps how deep the stack was while the tasks were started: deeper than it will be.
@@ -175,50 +408,33 @@ async fn meter(meter: &'static mut TheMeter, mut uart: Uart) {
     meter.run(&mut uart).await;
 }
 
+type ThePublisher = Publisher<'static, 'static, 'static, Network, FileFlash, Monitors, TheRemote>;
+
 #[embassy_executor::task]
 async fn publish(
-    common: &'static Common,
-    room: &'static mut Room,
-    network: Network,
-    flash: FileFlash,
-    seed: u32,
+    publisher: &'static mut ThePublisher,
+    room: &'static mut PublisherRoom,
+    report: &'static Report<Console>,
 ) {
-    let mut store = match Store::open(flash, 0..flash::CAPACITY as u32).await {
-        Ok(store) => store,
-        Err(_) => stop("the file of the state cannot be read"),
-    };
-    let store = Mutex::new(&mut store);
-    let mut publisher = Publisher {
-        network: &network,
-        settings: &common.settings,
-        name: &common.name,
-        mailbox: &common.mailbox,
-        store: &store,
-        detection: &common.detection,
-        stats: &common.stats,
-        monitor: &common.report,
-        remote: &(),
-        seed,
-    };
     if publisher.run(room).await.is_err() {
         stop("the settings do not fit MQTT: shorten the longest");
     }
-    finish(common)
+    finish(publisher.stats, report)
 }
 
-/// The input has ended, and everything is published.
-fn finish(common: &Common) -> ! {
-    count_once(common);
-    semihosting::exit(0)
+/// All is done: as a rule the input has ended, and everything is published.
+fn finish(stats: &Stats, report: &Report<Console>) -> ! {
+    count_once(stats, report);
+    semihosting::exit(STATUS.load(Ordering::Relaxed) as u8)
 }
 
 /// Takes the end of the emulator's standard input, and a silent line after it, for the end of the P1 input.
 #[embassy_executor::task]
-async fn watch_end() {
+async fn watch_end(terminal: Terminal) {
     let mut quiet = 0;
     while quiet < QUIET {
         Timer::after(END_LOOK).await;
-        if uart::is_empty() && is_stdin_at_end() {
+        if uart::is_empty() && console::is_stdin_at_end(terminal) {
             quiet += 1;
         } else {
             quiet = 0;
@@ -230,16 +446,6 @@ async fn watch_end() {
     semihosting::exit(UNPUBLISHED)
 }
 
-/// What is typed before the end means nothing.
-fn is_stdin_at_end() -> bool {
-    while semihosting::is_readable(semihosting::STDIN) == Ok(true) {
-        if semihosting::read(semihosting::STDIN, &mut [0; 64]) == Ok(0) {
-            return true;
-        }
-    }
-    false
-}
-
 fn stop(why: &str) -> ! {
     let _ = uwriteln!(Console, "{}", why);
     semihosting::exit(UNUSABLE)
@@ -247,20 +453,27 @@ fn stop(why: &str) -> ! {
 
 /// Without a broker a reading has been dealt with when it has been judged.
 #[embassy_executor::task]
-async fn discard(common: &'static Common) {
-    // There is no store either.
-    common.detection.remember(Detected::default());
-    while let Some(reading) = common.mailbox.take().await {
+async fn discard(
+    mailbox: &'static Mailbox<'static>,
+    detection: &'static Detection,
+    store: &'static storage::Shared<'static, FileFlash>,
+    stats: &'static Stats,
+    report: &'static Report<Console>,
+) {
+    block_on(detection.recall(store, stats));
+    while let Some(reading) = mailbox.take().await {
         reading.done();
+        block_on(detection.keep(store, stats));
     }
-    finish(common)
+    finish(stats, report)
 }
 
 #[embassy_executor::task]
 async fn network(
     mut runner: Runner<'static, Ethernet>,
     stack: Stack<'static>,
-    common: &'static Common,
+    report: &'static Report<Console>,
+    device: &'static TheDevice,
 ) {
     let tell = async {
         let mut told = None;
@@ -268,7 +481,8 @@ async fn network(
             let address = stack.config_v4().map(|config| config.address.address());
             if address != told {
                 told = address;
-                common.report.network(address);
+                report.network(address);
+                device.set_address(address.map(Into::into));
             }
             Timer::after(LOOK).await;
         }
@@ -277,14 +491,14 @@ async fn network(
 }
 
 #[embassy_executor::task]
-async fn count(common: &'static Common, pause: Duration) {
+async fn count(stats: &'static Stats, report: &'static Report<Console>, pause: Duration) {
     loop {
         Timer::after(pause).await;
-        count_once(common);
+        count_once(stats, report);
     }
 }
 
-fn count_once(common: &Common) {
+fn count_once(stats: &Stats, report: &Report<Console>) {
     let frames = ethernet::counters();
     let own = [
         ("frames_missed", frames.missed),
@@ -294,5 +508,5 @@ fn count_once(common: &Common) {
         ("stack_start", STACK_START.load(Ordering::Relaxed)),
         ("stack", stack::high_water()),
     ];
-    common.report.stats(&common.stats, &own);
+    report.stats(stats, &own);
 }

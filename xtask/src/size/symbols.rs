@@ -90,7 +90,9 @@ fn owner(path: &str) -> String {
     let module = |text: &str| text[..end(text).unwrap_or(text.len())].to_owned();
     let first = module(place);
     match place.strip_prefix(&first).unwrap_or("").strip_prefix("::") {
-        Some(rest) if first == "metertrekker" => format!("{first}::{}", module(rest)),
+        Some(rest) if matches!(first.as_str(), "metertrekker" | "telegram") => {
+            format!("{first}::{}", module(rest))
+        }
         Some(_) => first,
         // Names without a path: what the linker and the compiler call by themselves.
         None if first.is_empty() => NOBODY.into(),
@@ -109,11 +111,8 @@ mod tests {
     fn a_symbol_belongs_to_the_crate_of_its_type() {
         for (path, expected) in [
             ("nom::number::u8", "nom"),
-            (
-                "<metertrekker::p1::framing::Framer>::end",
-                "metertrekker::p1",
-            ),
-            ("metertrekker::p1::crc::ARC", "metertrekker::p1"),
+            ("<telegram::p1::framing::Framer>::end", "telegram::p1"),
+            ("telegram::p1::crc::ARC", "telegram::p1"),
             (
                 "<&mut crc::Digest<u16> as core::clone::Clone>::clone",
                 "crc",
@@ -170,10 +169,10 @@ mod tests {
     fn a_module_is_no_other_that_begins_like_it() {
         let share = Share {
             size: 1,
-            path: "<metertrekker::p1::line::Groups>::next".into(),
+            path: "<telegram::p1::line::Groups>::next".into(),
             owner: String::new(),
         };
-        assert!(share.is_of("metertrekker::p1"));
-        assert!(!share.is_of("metertrekker::p"));
+        assert!(share.is_of("telegram::p1"));
+        assert!(!share.is_of("telegram::p"));
     }
 }

@@ -1,11 +1,17 @@
 //! `--board qemu`: the lx106's image in an emulator, the P1 source on its UART, the broker on this side.
 
-use core::{convert::Infallible, future::pending, net::IpAddr, str::FromStr};
+use core::{
+    convert::Infallible,
+    future::pending,
+    net::{IpAddr, SocketAddrV4},
+    str::FromStr,
+};
 use std::{
     env, format,
-    io::{self, BufRead, BufReader, Write},
+    fs::File,
+    io::{self, BufRead, BufReader, Read as _, Write},
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     path::{Path, PathBuf},
@@ -22,13 +28,15 @@ use embassy_futures::{
     select::{Either, Either3, select, select3},
 };
 use embassy_time::{Duration, Timer};
+use embedded_io_async::{Read as _, Write as _};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::{Error, given_up, view::View, watch::watch};
+use super::{Error, Flags, given_up, view::View, watch::watch};
 use crate::{
-    app::{monitor::Monitor, stats::Stats},
+    app::{monitor::Monitor, server::PORT, stats::Stats},
     p1::port::{LineSettings, Port},
     settings::Settings,
+    soc::host::{console::Console, pty},
 };
 
 const QEMU: &str = "qemu-system-xtensa";
@@ -39,18 +47,84 @@ const GATEWAY: &str = "10.0.2.2";
 /// Pause before a port that failed is tried again.
 const PORT_RETRY: Duration = Duration::from_secs(1);
 
+/// Status with which the image ends when it is to be started again.
+const RESTART: i32 = 6;
+
 /// What the board is told beside its settings.
 pub struct Board<'a> {
-    /// The settings in force.
-    pub settings: &'a Settings,
-    /// Those that were asked for, as KEY=VALUE.
-    pub set: &'a [String],
+    /// What wins over the settings in flash.
+    pub flags: &'a Flags,
+    /// The port of the broker in this process.
+    pub broker: Option<u16>,
     /// The device's name.
     pub name: &'a str,
     /// The file of what survives a restart.
     pub flash: PathBuf,
+    /// The file of the log.
+    pub log: PathBuf,
+    /// Where clients of the commands are let in.
+    pub listen: Option<SocketAddrV4>,
+    /// Where commands are typed.
+    pub console: Option<Console>,
     /// Whether to end when the input does.
     pub once: bool,
+}
+
+/// The console's line to the board, which keeps its place when the board starts over.
+struct Line {
+    master: Async<File>,
+    path: PathBuf,
+    /// Held open, so that the line stays up while there is no board.
+    _slave: OwnedFd,
+}
+
+impl Line {
+    fn open() -> Result<Self, Error> {
+        let failed = |error: io::Error| Error::Board(format!("no line to its console: {error}"));
+        let (master, slave, path) = pty::open().map_err(|error| failed(error.into()))?;
+        Ok(Self {
+            master: Async::new(File::from(master)).map_err(failed)?,
+            path,
+            _slave: slave,
+        })
+    }
+
+    /// Hands on what is typed and what is answered, for ever.
+    async fn connect(&self, console: &mut Console) -> Infallible {
+        let (mut input, mut output) = console.split();
+        let typed = async {
+            let mut buffer = [0; 256];
+            while let Ok(count @ 1..) = input.read(&mut buffer).await {
+                let mut rest = buffer.get(..count).unwrap_or_default();
+                while let Ok(written @ 1..) =
+                    self.master.write_with(|mut line| line.write(rest)).await
+                {
+                    rest = rest.get(written..).unwrap_or_default();
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+            }
+            pending::<Infallible>().await
+        };
+        let answered = async {
+            let mut buffer = [0; 1024];
+            while let Ok(count @ 1..) = self
+                .master
+                .read_with(|mut line| line.read(&mut buffer))
+                .await
+            {
+                let bytes = buffer.get(..count).unwrap_or_default();
+                if output.write_all(bytes).await.is_err() {
+                    break;
+                }
+            }
+            pending::<Infallible>().await
+        };
+        match select(typed, answered).await {
+            Either::First(never) | Either::Second(never) => never,
+        }
+    }
 }
 
 /// The running emulator; it ends with the value.
@@ -63,17 +137,62 @@ struct Emulator {
     uart: Async<UnixStream>,
 }
 
-/// Runs the image until it ends: on `interrupted`, or with `once` when the input has ended and all is published.
+/// Runs the image, again when it wants to start over, until it ends: on `interrupted`, or with `once` when the input
+/// has ended and all is published. `stored` reads the settings in flash.
 pub async fn run(
-    board: &Board<'_>,
+    board: &mut Board<'_>,
+    mut stored: impl FnMut() -> Result<Settings, Error>,
     port: &mut impl Port,
     view: &View,
     stats: &Stats,
     interrupted: Receiver<()>,
 ) -> Result<(), Error> {
-    let mut emulator = Emulator::start(&image()?, &words(board, port.waits()))?;
+    let mut console = board.console.take();
+    let line = console.as_ref().map(|_| Line::open()).transpose()?;
+    let typing = async {
+        match (&line, &mut console) {
+            (Some(line), Some(console)) => line.connect(console).await,
+            _ => pending().await,
+        }
+    };
+    let running = async {
+        loop {
+            let settings = stored()?;
+            let line = line.as_ref().map(|line| line.path.as_path());
+            if !run_once(board, settings, line, port, view, stats, &interrupted).await? {
+                return Ok(());
+            }
+            view.restarted();
+        }
+    };
+    match select(running, typing).await {
+        Either::First(result) => result,
+        Either::Second(never) => match never {},
+    }
+}
+
+/// Runs the image until it ends; whether it wants to start over.
+async fn run_once(
+    board: &Board<'_>,
+    stored: Settings,
+    line: Option<&Path>,
+    port: &mut impl Port,
+    view: &View,
+    stats: &Stats,
+    interrupted: &Receiver<()>,
+) -> Result<bool, Error> {
+    let mut settings = stored;
+    board.flags.apply(&mut settings);
+    let words = words(board, &settings, line, port.waits());
+    if let ("-", Some(port)) = (settings.mqtt_server.as_str(), board.broker) {
+        // It fits by construction.
+        let _ = settings.set("mqtt_server", "127.0.0.1");
+        settings.mqtt_port = port;
+    }
+    let mut emulator = Emulator::start(&image()?, &words, board.listen)?;
     let console = emulator.console.clone();
     let stdin = emulator.stdin.take();
+    let published = stats.published.get();
     let (ready, started) = async_channel::bounded::<()>(1);
     let listening = async {
         let mut last = String::new();
@@ -81,7 +200,7 @@ pub async fn run(
             if line.starts_with("ready") {
                 let _ = ready.try_send(());
             }
-            hear(&line, view, stats);
+            hear(&line, published, view, stats);
             last = line;
         }
         last
@@ -98,7 +217,7 @@ pub async fn run(
         // It is the image that ends a run.
         pending::<Infallible>().await
     };
-    let watching = watch(board.settings, board.name, view);
+    let watching = watch(&settings, board.name, view);
     let beside = join3(feeding, watching, view.refresh(stats));
     let last = match select3(listening, beside, given_up(view, board.once)).await {
         Either3::First(last) => last,
@@ -106,7 +225,9 @@ pub async fn run(
         Either3::Third(error) => return Err(error),
     };
     match emulator.child.wait() {
-        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.success() => Ok(false),
+        // Who wants to end wants no news.
+        Ok(status) if status.code() == Some(RESTART) => Ok(!view.is_stopping()),
         Ok(status) => Err(Error::Board(format!("{status}: {last}"))),
         Err(error) => Err(Error::Board(error.to_string())),
     }
@@ -127,27 +248,39 @@ fn image() -> Result<PathBuf, Error> {
 }
 
 /// The command line of the image.
-fn words(board: &Board<'_>, recording: bool) -> Vec<String> {
-    let settings = board.settings;
+fn words(
+    board: &Board<'_>,
+    settings: &Settings,
+    line: Option<&Path>,
+    recording: bool,
+) -> Vec<String> {
     let server = settings.mqtt_server.as_str();
     let local = server == "localhost" || IpAddr::from_str(server).is_ok_and(|ip| ip.is_loopback());
-    let server = if local { GATEWAY } else { server };
-    let mut words = board.set.to_vec();
+    let flags = board.flags.settings.iter();
+    let mut words: Vec<_> = flags
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     words.extend([
         format!("interval={}", settings.interval),
-        format!("mqtt_server={server}"),
-        format!("mqtt_port={}", settings.mqtt_port),
         format!("name={}", board.name),
         format!("state={}", board.flash.display()),
+        format!("log={}", board.log.display()),
         format!("recording={recording}"),
         "end=stdin".to_string(),
         "stats=1".to_string(),
     ]);
+    if local {
+        words.push(format!("mqtt_server={GATEWAY}"));
+    }
+    words.extend(board.broker.map(|port| format!("broker={port}")));
+    words.extend(line.map(|line| format!("console={}", line.display())));
     words
 }
 
 impl Emulator {
-    fn start(image: &Path, words: &[String]) -> Result<Self, Error> {
+    fn start(image: &Path, words: &[String], listen: Option<SocketAddrV4>) -> Result<Self, Error> {
+        let forwarded = listen.map(|listen| format!(",hostfwd=tcp:{listen}-:{PORT}"));
+        let network = format!("user,model=open_eth{}", forwarded.unwrap_or_default());
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Error::NoEmulator,
             _ => Error::Board(error.to_string()),
@@ -162,7 +295,7 @@ impl Emulator {
         let mut child = Command::new(QEMU)
             .args(["-M", "lx60-nommu", "-cpu", "lx106"])
             .args(["-display", "none", "-monitor", "none"])
-            .args(["-nic", "user,model=open_eth"])
+            .args(["-nic", &network])
             .args(["-chardev", &format!("socket,id=p1,fd={}", far.as_raw_fd())])
             .args(["-serial", "chardev:p1"])
             .args([
@@ -240,7 +373,7 @@ async fn feed(port: &mut impl Port, uart: &Async<UnixStream>, view: &View) {
 }
 
 /// Counts and shows what the console's line says; `app::report` has the lines.
-fn hear(line: &str, view: &View, stats: &Stats) {
+fn hear(line: &str, before: u32, view: &View, stats: &Stats) {
     let mut words = line.split(' ');
     match words.next().unwrap_or_default() {
         "accepted" => {
@@ -250,7 +383,9 @@ fn hear(line: &str, view: &View, stats: &Stats) {
         "stats" => {
             let published = words.find_map(|word| word.strip_prefix("published="));
             let published = published.and_then(|count| count.parse::<u32>().ok());
-            let more = published.unwrap_or(0).saturating_sub(stats.published.get());
+            // The board counts from its start.
+            let published = published.unwrap_or(0).saturating_add(before);
+            let more = published.saturating_sub(stats.published.get());
             stats.published.add(more);
         }
         "connected" => {

@@ -76,6 +76,16 @@ fn clock() -> Option<u64> {
     Some(time::utc_now_milliseconds())
 }
 
+/// The console, if there is to be one.
+pub fn console(options: &Options, view: &View) -> Result<Option<Console>, Error> {
+    let Some(place) = options.console.clone().map(console::Place::from) else {
+        return Ok(None);
+    };
+    let console = Console::open(&place);
+    view.line(format_args!("console  {place}"));
+    Ok(Some(console.map_err(|error| Error::Console(place, error))?))
+}
+
 /// Where clients of the command protocol come from.
 pub struct Clients {
     /// `None` with `--once`, which ends before anybody could ask.
@@ -119,11 +129,7 @@ impl Clients {
             view.line(format_args!("stream   {address}"));
             clients.streams = Some(streams);
         }
-        if let Some(place) = options.console.clone().map(console::Place::from) {
-            let console = Console::open(&place);
-            view.line(format_args!("console  {place}"));
-            clients.console = Some(console.map_err(|error| Error::Console(place, error))?);
-        }
+        clients.console = console(options, view)?;
         Ok(clients)
     }
 
@@ -239,7 +245,7 @@ impl Firmware<'_, '_> {
             match select(self.tasks(&device, &remote, port), serving).await {
                 Either::First(Some(result)) => {
                     // What cannot be kept is counted; the sum is the meter's own.
-                    let _ = device.keep_energy().await;
+                    let _ = device.keep_energy();
                     return result;
                 }
                 Either::First(None) => self.view.restarted(),

@@ -171,11 +171,15 @@ impl Framer {
         if !self.collect(taken, input) {
             return Some(Event::Dropped(self.give_up(DropReason::TooLong, LINE_MAX)));
         }
-        ended.then(|| self.body_line())
+        match ended {
+            true => Some(self.body_line()),
+            false => None,
+        }
     }
 
     /// Moves so many bytes from the front of `input` to the line; false when that is too long for a line, of which then
     /// the most is taken.
+    #[inline(always)]
     fn collect(&mut self, count: usize, input: &mut &[u8]) -> bool {
         let filled = self.filled + count;
         if let Some(place) = self.line.get_mut(self.filled..filled)

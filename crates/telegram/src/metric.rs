@@ -645,7 +645,7 @@ mod tests {
                 // A case need not use all that a table can say.
                 #[allow(dead_code)]
                 mod $case {
-                    include!(concat!("../tests/tables/", stringify!($case), "/expected.rs"));
+                    include!(concat!("../../../tests/tables/", stringify!($case), "/expected.rs"));
                 }
             )*
             const GOLDENS: &[(&str, &[u32], &[Metric], &[(&[u8], Variant)])] = &[
@@ -658,7 +658,7 @@ mod tests {
 
     #[test]
     fn every_golden_is_compiled() {
-        let entries = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tables"));
+        let entries = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/tables"));
         let mut cases: Vec<_> = entries.unwrap().map(|e| e.unwrap().path()).collect();
         cases.retain(|case| case.join("expected.rs").exists());
         cases.sort();

@@ -250,7 +250,7 @@ static TENS: [u32; 10] = {
 /// Quotient and remainder. The chip has no divider and no long product, of which a compiler would make one: it would
 /// call a function of a hundred instructions for each digit.
 #[inline]
-pub(crate) fn divided_by_ten(value: u32) -> (u32, u32) {
+pub fn divided_by_ten(value: u32) -> (u32, u32) {
     if let Ok(small) = u16::try_from(value) {
         // 0.8 / 8 in units of 2^-19, with a product of 32 bits.
         let quotient = (u32::from(small) * 0xCCCD) >> 19;

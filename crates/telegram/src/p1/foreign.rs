@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(found(&[0x7E; 1000]), None);
         assert_eq!(found(&[0x68; 2]), None);
         assert_eq!(
-            found(include_bytes!("../../fixtures/meters/esmr50.p1")),
+            found(include_bytes!("../../../../fixtures/meters/esmr50.p1")),
             None
         );
     }

@@ -91,7 +91,7 @@ fn decimal(digit: u8) -> Option<u8> {
 }
 
 /// Days of a month of 2000 + `year`, up to 2099.
-pub(crate) fn days_in(year: u32, month: u32) -> u32 {
+pub fn days_in(year: u32, month: u32) -> u32 {
     match month {
         2 if year.is_multiple_of(4) => 29,
         2 => 28,
@@ -101,7 +101,7 @@ pub(crate) fn days_in(year: u32, month: u32) -> u32 {
 }
 
 /// Days from 1970-01-01 to a day of 2000 + `year`; 2000 to 2099 has a leap year every four years.
-pub(crate) fn days_since_1970(year: u32, month: u32, day: u32) -> u32 {
+pub fn days_since_1970(year: u32, month: u32, day: u32) -> u32 {
     const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
     let leap_days = year.div_ceil(4) + u32::from(year.is_multiple_of(4) && month > 2);
     let before = BEFORE.get((month as usize).wrapping_sub(1)).unwrap_or(&0);

@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     app::stats::{Counter, Stats},
-    settings::{KEYS, Name, Settings, is_name},
+    settings::{KEYS, Name, Settings, cut, is_name},
     storage::{Key, Shared, Store},
     wifi::{Known, NETWORKS, Ssid},
 };
@@ -504,17 +504,6 @@ fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
     if settings.set(key.name, value).is_err() {
         let _ = settings.set(key.name, &default);
     }
-}
-
-/// A name that is as long as one may be, at most.
-fn cut(name: &str) -> Name {
-    let mut cut = Name::new();
-    for character in name.chars() {
-        if cut.push(character).is_err() {
-            break;
-        }
-    }
-    cut
 }
 
 /// What is forgotten at a reset.

@@ -13,10 +13,10 @@ use embassy_sync::{
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Device, at_once, cut, events::Ip};
+use super::{Device, at_once, events::Ip};
 use crate::{
     app::wifi::Obstacle,
-    settings::Name,
+    settings::{Name, cut},
     smartmeter::{answer::Answer, command::Refusal, log::Level},
     storage::Key,
     wifi::{ACCESS_POINT, Candidates, Found, Password, Ssid},

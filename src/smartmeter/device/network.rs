@@ -205,9 +205,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
         if before == address {
             return;
         }
-        if before.is_some() {
-            self.hung_up_all();
-        }
+        // On a PC they may have come over the loopback before there was an address.
+        self.hung_up_all();
         self.networks.address.sender().send(address);
     }
 

@@ -74,27 +74,26 @@ impl Dns for Net {
     }
 }
 
-/// The PC's network for multicast: a port that others use too, and one interface.
+/// The PC's network for multicast of one group, beside which nothing is heard: a port that others use too, and the
+/// interface whose address a socket is bound to.
 #[derive(Debug, Clone, Copy)]
-pub struct Multicast {
-    /// The interface's address.
-    pub interface: Ipv4Addr,
-    /// The group, beside which nothing is heard.
-    pub group: Ipv4Addr,
-}
+pub struct Multicast(pub Ipv4Addr);
 
 impl UdpBind for Multicast {
     type Error = io::Error;
     type Socket<'a> = UdpSocket;
 
     async fn bind(&self, local: SocketAddr) -> io::Result<UdpSocket> {
+        let IpAddr::V4(interface) = local.ip() else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         let (family, kind) = (net::AddressFamily::INET, net::SocketType::DGRAM);
         let socket = net::socket_with(family, kind, net::SocketFlags::CLOEXEC, None)?;
         // The machine may well have a responder of its own.
         sockopt::set_socket_reuseaddr(&socket, true)?;
         sockopt::set_socket_reuseport(&socket, true)?;
-        net::bind(&socket, &SocketAddr::new(self.group.into(), local.port()))?;
-        sockopt::set_ip_multicast_if(&socket, &self.interface)?;
+        net::bind(&socket, &SocketAddr::new(self.0.into(), local.port()))?;
+        sockopt::set_ip_multicast_if(&socket, &interface)?;
         sockopt::set_ip_multicast_ttl(&socket, 255)?;
         // What others on this machine have joined on other interfaces is none of this one's business.
         #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::format;
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::string::{String, ToString};
@@ -31,10 +31,23 @@ impl TcpConnect for Net {
             .map_err(|error| {
                 io::Error::new(error.kind(), format!("connecting to {remote}: {error}"))
             })?;
-        // What is to share a segment is gathered before it is written; the rest should not wait.
-        socket.as_ref().set_nodelay(true)?;
+        prepare(socket.as_ref())?;
         Ok(socket)
     }
+}
+
+/// Makes a connection as the firmware wants it, whoever has called.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    // What is to share a segment is gathered before it is written; the rest should not wait.
+    socket.set_nodelay(true)?;
+    // Of a far end that has vanished nothing else is ever heard when it wants to be told little.
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
+    // And when it is told something, that would be sent again for a quarter of an hour.
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(socket, 150_000)?;
+    Ok(())
 }
 
 impl UdpConnect for Net {
@@ -155,11 +168,7 @@ impl TcpAccept for Listener {
 
     async fn accept(&self) -> io::Result<(SocketAddr, TcpSocket)> {
         let (socket, peer) = self.0.accept().await?;
-        socket.get_ref().set_nodelay(true)?;
-        // Of a client that has vanished nothing else is ever heard when it wants to be told little.
-        sockopt::set_socket_keepalive(&socket, true)?;
-        sockopt::set_tcp_keepidle(&socket, Duration::from_secs(60))?;
-        sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(10))?;
+        prepare(socket.get_ref())?;
         Ok((peer, TcpSocket::new(socket)))
     }
 }

@@ -207,7 +207,10 @@ pub struct Device<'d, 'f, F> {
     switched: Signal<CriticalSectionRawMutex, ()>,
     /// Clients over TCP.
     clients: Cell<u8>,
+    /// It was said that the broker cannot be reached.
     complained: Cell<bool>,
+    /// It was said that the P1 port cannot be read.
+    port_complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
     renamed: Signal<CriticalSectionRawMutex, ()>,
     server_changed: Signal<CriticalSectionRawMutex, ()>,
@@ -259,6 +262,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             switched: Signal::new(),
             clients: Cell::new(0),
             complained: Cell::new(false),
+            port_complained: Cell::new(false),
             settings_changed: Signal::new(),
             renamed: Signal::new(),
             server_changed: Signal::new(),

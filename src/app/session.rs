@@ -147,7 +147,12 @@ async fn converse<F: NorFlash>(
                     false => Ok(()),
                 }
             }
-            Either4::Fourth(()) => send(&mut outlet.output, outlet.left).await,
+            Either4::Fourth(()) => {
+                let sent = send(&mut outlet.output, outlet.left).await;
+                // What has waited is thousands of packets, and a connection on this machine takes them all.
+                yield_now().await;
+                sent
+            }
         };
         if let Err(end) = sent {
             return end;

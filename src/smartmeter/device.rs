@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     app::stats::{Counter, Stats},
-    settings::{KEYS, Name, Settings, is_name},
+    settings::{KEYS, Name, Settings, cut, is_name},
     storage::{Key, Shared, Store},
     wifi::{Known, NETWORKS, Ssid},
 };
@@ -207,7 +207,10 @@ pub struct Device<'d, 'f, F> {
     switched: Signal<CriticalSectionRawMutex, ()>,
     /// Clients over TCP.
     clients: Cell<u8>,
+    /// It was said that the broker cannot be reached.
     complained: Cell<bool>,
+    /// It was said that the P1 port cannot be read.
+    port_complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
     renamed: Signal<CriticalSectionRawMutex, ()>,
     server_changed: Signal<CriticalSectionRawMutex, ()>,
@@ -259,6 +262,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             switched: Signal::new(),
             clients: Cell::new(0),
             complained: Cell::new(false),
+            port_complained: Cell::new(false),
             settings_changed: Signal::new(),
             renamed: Signal::new(),
             server_changed: Signal::new(),
@@ -504,17 +508,6 @@ fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
     if settings.set(key.name, value).is_err() {
         let _ = settings.set(key.name, &default);
     }
-}
-
-/// A name that is as long as one may be, at most.
-fn cut(name: &str) -> Name {
-    let mut cut = Name::new();
-    for character in name.chars() {
-        if cut.push(character).is_err() {
-            break;
-        }
-    }
-    cut
 }
 
 /// What is forgotten at a reset.

@@ -43,6 +43,7 @@ use metertrekker::{
 use ufmt::uwrite;
 
 use super::{
+    sessions::with_device,
     telegrams::{old, one_phase, reading, three_phases},
     time_server::TimeServer,
 };
@@ -268,32 +269,28 @@ fn every_answer_is_one_json_object_and_every_command_is_asked() {
 
 #[test]
 fn the_documented_form_of_each_command_is_taken() {
-    block_on_virtual(async {
-        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
-        let store = Mutex::new(&mut store);
-        let stats = Stats::new();
-        let mut journal = Journal::open(Flash::new(), 0..8192).await.unwrap();
-        let journal = Mutex::new(&mut journal);
-        let device = Device::open("x", || None, &store, &stats)
-            .await
-            .with_journal(&journal);
-        device.believed(&reading(&three_phases(0)));
-        for command in COMMANDS {
-            // They are about what is not there.
-            if ["stop", "reqSamples", "unlock"].contains(&command.name) {
-                continue;
+    with_device(
+        "x",
+        || None,
+        async |device, _| {
+            device.believed(&reading(&three_phases(0)));
+            for command in COMMANDS {
+                // They are about what is not there.
+                if ["stop", "reqSamples", "unlock"].contains(&command.name) {
+                    continue;
+                }
+                let mut answer = <Whole>::new();
+                let line = format!(r#"{{"cmd":"{}"{}}}"#, command.name, command.arguments);
+                let mut client = client("49152");
+                device
+                    .answer_whole(line.as_bytes(), &mut client, &mut answer)
+                    .await;
+                device.hung_up(&client);
+                let text = String::from_utf8_lossy(answer.bytes());
+                assert!(!text.contains(r#""error":true"#), "{line} {text}");
             }
-            let mut answer = <Whole>::new();
-            let line = format!(r#"{{"cmd":"{}"{}}}"#, command.name, command.arguments);
-            let mut client = client("49152");
-            device
-                .answer_whole(line.as_bytes(), &mut client, &mut answer)
-                .await;
-            device.hung_up(&client);
-            let text = String::from_utf8_lossy(answer.bytes());
-            assert!(!text.contains(r#""error":true"#), "{line} {text}");
-        }
-    });
+        },
+    );
 }
 
 #[test]

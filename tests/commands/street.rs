@@ -60,7 +60,8 @@ impl UdpBind for Street {
     type Socket<'a> = Socket<'a>;
 
     async fn bind(&self, local: SocketAddr) -> io::Result<Socket<'_>> {
-        assert!([67, 5353].contains(&local.port()) && local.ip().is_unspecified());
+        // mDNS speaks on one interface, DHCP on the only one.
+        assert!([(67, true), (5353, false)].contains(&(local.port(), local.ip().is_unspecified())));
         Ok(Socket(self))
     }
 }

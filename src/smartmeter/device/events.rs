@@ -17,11 +17,15 @@ use crate::{
     },
     p1::{foreign::Protocol, port::LineSettings},
     reading::Reading,
-    receiver::Refusal,
+    receiver::{Proof, Refusal},
     smartmeter::{log::Level, values::Values},
 };
 
 impl<F: NorFlash> Monitor for Device<'_, '_, F> {
+    fn accepted(&self, _: &Reading, _: Proof) {
+        self.port_complained.set(false);
+    }
+
     fn believed(&self, reading: &Reading) {
         let now = Instant::now();
         let values = Values::of(reading, now);
@@ -86,6 +90,10 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
     }
 
     fn port_failed<E: Error>(&self, _: &E) {
+        // It is tried every second; once is enough to say it.
+        if self.port_complained.replace(true) {
+            return;
+        }
         self.tell(Level::Error, |text| {
             let _ = uwrite!(text, "The P1 port cannot be read");
         });

@@ -14,12 +14,12 @@ use std::{
 
 use async_channel::Receiver;
 use embassy_futures::{
-    join::{join3, join5},
+    join::{join, join3, join5},
     select::{Either, Either3, select, select3},
 };
 
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
-use embassy_time::{Duration, with_timeout};
+use embassy_time::{Duration, Timer, with_timeout};
 
 use super::{Error, Flags, Options, device::StateDir, given_up, view::View};
 use crate::{
@@ -72,6 +72,9 @@ const MDNS_PACKET: usize = 1472;
 /// How long the good-bye may take before another name is taken.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether this machine has another address.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 fn clock() -> Option<u64> {
     Some(time::utc_now_milliseconds())
 }
@@ -98,7 +101,7 @@ pub struct Clients {
     streams: Option<Listener>,
     packet: Box<Packet>,
     mdns_packet: [u8; MDNS_PACKET],
-    address: Option<IpAddr>,
+    bound: IpAddr,
 }
 
 impl Clients {
@@ -113,7 +116,7 @@ impl Clients {
             streams: None,
             packet: Box::new(Packet::new()),
             mdns_packet: [0; MDNS_PACKET],
-            address: None,
+            bound: options.listen,
         };
         if !options.once {
             let refused = |error| Error::Listen(options.listen, error);
@@ -123,7 +126,6 @@ impl Clients {
             };
             let (address, listener) = listen(server::PORT).map_err(refused)?;
             view.line(format_args!("commands {address}"));
-            clients.address = own_address(address.ip());
             clients.listener = Some(listener);
             let (address, streams) = listen(outlet::PORT).map_err(refused)?;
             view.line(format_args!("stream   {address}"));
@@ -135,7 +137,9 @@ impl Clients {
 
     /// Serves them for ever.
     async fn serve(&mut self, device: &TheDevice<'_, '_>) -> Infallible {
-        device.set_address(self.address);
+        if self.listener.is_some() {
+            device.set_address(own_address(self.bound));
+        }
         let listening = async {
             match &self.listener {
                 Some(listener) => server::run(device, listener, &mut self.rooms).await,
@@ -183,20 +187,15 @@ impl Clients {
             }
         };
         let naming = async {
-            match (&self.listener, self.address) {
-                (Some(_), Some(address)) => {
-                    // One that has no IPv4 address is told so before anything is sent.
-                    let interface = match address {
-                        IpAddr::V4(address) => address,
-                        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-                    };
-                    let group = mdns::GROUP;
-                    let network = Multicast { interface, group };
-                    let seed = RandomState::new().hash_one(()) as u32;
-                    app::mdns::run(device, &network, &mut self.mdns_packet, seed).await
-                }
-                _ => pending().await,
-            }
+            let stream = self.streams.as_ref().map(Listener::address);
+            let Some(Ok(stream)) = stream else {
+                return pending().await;
+            };
+            let network = Multicast(mdns::GROUP);
+            let seed = RandomState::new().hash_one(()) as u32;
+            let packet = &mut self.mdns_packet;
+            let naming = app::mdns::run(device, &network, packet, stream.port(), seed);
+            join(naming, follow(device, self.bound)).await.0
         };
         let keeping = join3(device.keep_house(), naming, streaming);
         let (never, ..) = join5(listening, calling, console, timing, keeping).await;
@@ -213,6 +212,17 @@ fn own_address(bound: IpAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+/// Tells the device where it is, for ever: with every address of this machine, the network may come up later, or with
+/// another one. While it is away the last address stays, since connections may outlive that.
+async fn follow(device: &TheDevice<'_, '_>, bound: IpAddr) -> Infallible {
+    loop {
+        Timer::after(LOOK_AGAIN).await;
+        if let Some(address) = own_address(bound) {
+            device.set_address(Some(address));
+        }
+    }
 }
 
 /// The firmware on this machine.

@@ -90,6 +90,12 @@ fn main() {
         black_box(reader.expect("a reader").run(&telegram, loops));
         return;
     }
+    if let [_, mark, files @ ..] = &arguments[..]
+        && mark == "--count"
+    {
+        count_files(files);
+        return;
+    }
     // The test tier wants to see that it works; the figures of one run will do.
     let runs = if arguments.iter().any(|a| a == "--short") {
         1
@@ -105,6 +111,26 @@ fn main() {
         for reader in Reader::ALL {
             measure(reader, &file, &telegram, runs);
         }
+    }
+}
+
+/// Prints a line per file: its name, and each reader's instructions.
+fn count_files(files: &[String]) {
+    // Cargo adds an option of its own.
+    for file in files
+        .iter()
+        .filter(|file| *file != "--bench")
+        .map(Path::new)
+    {
+        let telegram = fs::read(file).expect("a telegram");
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let counts = Reader::ALL.map(|reader| match reader.run(&telegram, 1) {
+            0 => "-".to_owned(),
+            _ => instructions(reader, file)
+                .expect("valgrind counts")
+                .to_string(),
+        });
+        println!("{name} {}", counts.join(" "));
     }
 }
 

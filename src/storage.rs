@@ -62,6 +62,8 @@ pub enum Key {
     Ssid(u8),
     /// The password of a Wi-Fi network, by its place; none for an open one.
     WifiPassword(u8),
+    /// What was found out of the P1 port.
+    Detected,
 }
 
 impl Key {
@@ -82,6 +84,7 @@ impl Key {
             Self::Name => [b'n', 0, 0],
             Self::Ssid(place) => [b'w', place, 0],
             Self::WifiPassword(place) => [b'p', place, 0],
+            Self::Detected => [b'l', 0, 0],
         }
     }
 
@@ -98,6 +101,7 @@ impl Key {
             [b'n', 0, 0] => Some(Self::Name),
             [b'w', place, 0] => Some(Self::Ssid(place)),
             [b'p', place, 0] => Some(Self::WifiPassword(place)),
+            [b'l', 0, 0] => Some(Self::Detected),
             _ => None,
         }
     }

@@ -73,6 +73,22 @@ fn rows(folder: &Path) -> Result<Vec<Row>, String> {
     if rows.is_empty() {
         return Err(format!("{} has no rows", path.display()));
     }
+    // What has no row would be left out without a word.
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    for entry in entries {
+        let name = entry.map_err(|error| error.to_string())?.file_name();
+        let is_listed = rows.iter().any(|row| *row.file == *name);
+        let is_telegram = [".p1", ".bin", ".raw"]
+            .iter()
+            .any(|end| name.to_string_lossy().ends_with(end));
+        if is_telegram && !is_listed {
+            return Err(format!(
+                "{} has no row for {}",
+                path.display(),
+                name.display()
+            ));
+        }
+    }
     Ok(rows)
 }
 

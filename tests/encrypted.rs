@@ -345,3 +345,14 @@ fn a_length_that_no_telegram_has_is_no_frame() {
     let none = [&[0xDB, 0x08][..], &TITLE, &[17, 0x30, 0, 0, 0, 1]].concat();
     assert_eq!(outcomes(&[&none[..], &small()].concat()), [READ]);
 }
+
+#[test]
+fn a_frame_whose_first_bytes_are_missing_costs_itself_alone() {
+    let (first, second) = (frame(&small()), frame(&large()));
+    for at in 1..first.len() {
+        let found = outcomes(&[&first[at..], &second].concat());
+        let last = found.last();
+        assert_eq!(last, Some(&Ok((Proof::Crc, 2))), "from {at}: {found:?}");
+        assert_eq!(found.len(), 1, "from {at}: {found:?}");
+    }
+}

@@ -299,6 +299,33 @@ fn what_was_published_is_remembered_across_a_restart() {
     assert_eq!(measurements_with(&state).expect("QEMU"), first);
 }
 
+/// What the board says when no telegram comes: the speed that was tried, and the next.
+fn wait_for_silence(board: &mut Board) -> String {
+    board.console().wait_for("a silence", |lines| {
+        let line = lines.iter().rfind(|line| line.starts_with("silent "))?;
+        let (_, speeds) = line.split_once(" 0 ")?;
+        Some(speeds.to_owned())
+    })
+}
+
+#[test]
+fn line_settings_that_were_found_are_tried_first_after_a_restart() {
+    let Some(broker) = mosquitto() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = format!("state={}", folder.path().join("state").display());
+    let words = [state.as_str(), "timeout=10"];
+    let Some(mut board) = Board::with_broker(&broker, &words) else {
+        return;
+    };
+    assert_eq!(wait_for_silence(&mut board), "115200 9600");
+    board.send(&fixture("meters/dsmr22.p1"));
+    board.wait_for_stats("it published", |stats| stats.get("published") == 1);
+    assert_eq!(board.next_stats().get("storage_errors"), 0);
+    drop(board);
+    let mut board = Board::with_broker(&broker, &words).expect("QEMU");
+    assert_eq!(wait_for_silence(&mut board), "9600 115200");
+}
+
 #[test]
 fn ten_minutes_of_telegrams_at_full_speed_leave_nothing_behind() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -4,13 +4,14 @@ use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Instant, Timer};
 
 use super::{
+    detection::{Detected, Detection},
     mailbox::{Mailbox, Offered},
     monitor::{Drop, Monitor},
     stats::{CountSkipped, Stats},
     totals::Totals,
 };
 use crate::{
-    p1::{cipher::Keys, port::Port},
+    p1::{cipher::Keys, foreign::Lookout, port::Port},
     reading::Reading,
     receiver::{Proof, Receiver, Refusal},
     settings::Settings,
@@ -39,12 +40,15 @@ pub struct Meter<'s, 'a, M> {
     mailbox: &'s Mailbox<'a>,
     stats: &'s Stats,
     monitor: &'s M,
+    detection: &'s Detection,
     totals: Totals,
     /// From when on a telegram is wanted.
     due: Instant,
     /// Since when it has been waited for, and the bytes that came since.
     asked: Instant,
     received: u32,
+    /// Bytes come and no telegrams: there may be something else on the line.
+    lookout: Option<Lookout>,
     /// Bytes of noise counted so far.
     noise: u32,
     /// Index of the line settings in use.
@@ -62,6 +66,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         mailbox: &'s Mailbox<'a>,
         stats: &'s Stats,
         monitor: &'s M,
+        detection: &'s Detection,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -70,10 +75,12 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             mailbox,
             stats,
             monitor,
+            detection,
             totals: Totals::new(),
             due: now,
             asked: now,
             received: 0,
+            lookout: None,
             noise: 0,
             line: 0,
             waits: false,
@@ -84,17 +91,20 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
     /// Reads `port` until its input ends, which a line's never does, and closes the mailbox then.
     ///
     /// A telegram is asked for when the interval has passed, and the request released as soon as
-    /// one is proved (P1 companion standard 5.0.2 §5.3), unless the monitor wants every one. A meter that streams all the time is as
-    /// good: what comes in between is proved and not published.
+    /// one is proved (P1 companion standard 5.0.2 §5.3), unless the monitor wants every one. A
+    /// meter that streams all the time is as good: what comes in between is proved and not
+    /// published.
     pub async fn run(&mut self, port: &mut impl Port) {
         self.waits = port.waits();
-        let (key, authentication) = (
-            self.settings.decryption_key,
-            self.settings.authentication_key,
-        );
-        self.receiver.set_keys(Keys::of(key, authentication));
+        let settings = self.settings;
+        let keys = Keys::of(settings.decryption_key, settings.authentication_key);
+        self.receiver.set_keys(keys);
+        let known = self.detection.recalled().await;
+        self.receiver.set_prints_crc(known.prints_crc());
         let lines = self.settings.line.candidates();
-        if let Some(line) = lines.first() {
+        let line = lines.iter().position(|line| known.line() == Some(*line));
+        self.line = line.unwrap_or(0);
+        if let Some(line) = lines.get(self.line) {
             port.set_line(*line);
         }
         let mut buffer = [0; CHUNK];
@@ -124,6 +134,9 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 Either::First(Ok(count)) => {
                     self.received = self.received.saturating_add(count as u32);
                     let mut bytes = buffer.get(..count).unwrap_or_default();
+                    if let Some(lookout) = &mut self.lookout {
+                        lookout.take(bytes);
+                    }
                     while let Some(outcome) = {
                         let counted = &mut CountSkipped(self.stats);
                         self.receiver.next(&mut bytes, counted)
@@ -187,6 +200,11 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         self.stats.timeouts.count();
         self.monitor
             .no_telegram(waited, self.received, *line, *other);
+        if let Some(protocol) = self.lookout.as_ref().and_then(Lookout::found) {
+            self.monitor.foreign_port(protocol);
+        }
+        // Only from now on, since nearly all ports are what they seem.
+        self.lookout = (self.received > 0).then(Lookout::default);
         if line != other {
             port.set_line(*other);
         }
@@ -231,6 +249,11 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             }
         };
         self.told = None;
+        self.lookout = None;
+        if let Some(line) = self.settings.line.candidates().get(self.line) {
+            let prints_crc = self.receiver.prints_crc();
+            self.detection.note(Detected::new(*line, prints_crc));
+        }
         let reading = self.receiver.reading();
         self.stats.accepted.count();
         self.monitor.accepted(reading, proof);

@@ -3,7 +3,8 @@
 //!
 //! [`meter`] reads the P1 port and proves telegrams; each reading to be published goes through the
 //! [`mailbox`] to the [`publisher`], which keeps the MQTT session. Reading never waits for the
-//! network: when the publisher is behind, the newest reading wins and [`stats`] counts the loss.
+//! network: when the publisher is behind, the newest reading wins and [`stats`] counts the loss. What was found out of the port
+//! goes the same way to the store, by [`detection`].
 //!
 //! Beside them the [`server`] runs a [`session`] for each client of the command protocol, as the
 //! [`caller`] does for a server and [`remote`] for the broker; they ask and
@@ -13,6 +14,7 @@
 
 pub mod backoff;
 pub mod caller;
+pub mod detection;
 pub mod dhcp;
 pub mod mailbox;
 pub mod mdns;

@@ -5,7 +5,7 @@ use core::error::Error;
 use embassy_time::Duration;
 
 use crate::{
-    p1::port::LineSettings,
+    p1::{foreign::Protocol, port::LineSettings},
     reading::Reading,
     receiver::{Proof, Refusal},
 };
@@ -83,6 +83,11 @@ pub trait Monitor {
         let _ = (waited, received, line, next);
     }
 
+    /// Meanwhile the port sends frames of another protocol: it is no P1 port.
+    fn foreign_port(&self, protocol: Protocol) {
+        let _ = protocol;
+    }
+
     /// The P1 port cannot be read for the moment.
     fn port_failed<E: Error>(&self, error: &E) {
         let _ = error;
@@ -145,6 +150,11 @@ impl<A: Monitor, B: Monitor> Monitor for (&A, &B) {
     fn no_telegram(&self, waited: Duration, received: u32, line: LineSettings, next: LineSettings) {
         self.0.no_telegram(waited, received, line, next);
         self.1.no_telegram(waited, received, line, next);
+    }
+
+    fn foreign_port(&self, protocol: Protocol) {
+        self.0.foreign_port(protocol);
+        self.1.foreign_port(protocol);
     }
 
     fn port_failed<E: Error>(&self, error: &E) {

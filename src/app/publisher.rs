@@ -14,6 +14,7 @@ use ufmt::uwrite;
 
 use super::{
     backoff::Backoff,
+    detection::{Detected, Detection},
     mailbox::Mailbox,
     monitor::{Drop, Failure, Monitor},
     remote::{BASE, Remote},
@@ -77,6 +78,8 @@ pub struct Publisher<'s, 'a, 'f, N, F, M, R> {
     pub mailbox: &'s Mailbox<'a>,
     /// What survives a restart.
     pub store: &'s Shared<'f, F>,
+    /// What the meter task finds out of the port, and should survive too.
+    pub detection: &'s Detection,
     /// The counters.
     pub stats: &'s Stats,
     /// Who is told.
@@ -589,6 +592,7 @@ where
 
     async fn recall(&mut self, changes: &mut Changes) {
         let mut store = self.store.lock().await;
+        let mut detected = Detected::default();
         let recalled = store.each(|key, value| {
             let memory = match (key, value) {
                 (Key::Stamp(device), &[a, b, c, d]) => {
@@ -597,6 +601,10 @@ where
                 (Key::Text(name), &[a, b, c, d]) => {
                     Memory::Text(name, u32::from_le_bytes([a, b, c, d]))
                 }
+                (Key::Detected, value) => {
+                    detected = Detected::from_bytes(value);
+                    return;
+                }
                 _ => return,
             };
             changes.recall(memory);
@@ -604,6 +612,7 @@ where
         if recalled.await.is_err() {
             self.stats.storage_errors.count();
         }
+        self.detection.remember(detected);
     }
 
     /// Keeps across restarts what has been published, as soon as the broker has it all.
@@ -611,20 +620,23 @@ where
         if !link.session().is_publish_quiescent() {
             return;
         }
-        while let Some(memory) = changes.to_keep() {
-            let mut store = self.store.lock().await;
-            let stored = match memory {
-                Memory::Stamp(device, utc) => {
-                    let key = Key::Stamp(device);
-                    store.put(key, &utc.to_le_bytes()).await
-                }
-                Memory::Text(name, print) => store.put(Key::Text(name), &print.to_le_bytes()).await,
+        loop {
+            let memory = changes.to_keep();
+            let (key, value) = match memory {
+                Some(Memory::Stamp(device, utc)) => (Key::Stamp(device), utc.to_le_bytes()),
+                Some(Memory::Text(name, print)) => (Key::Text(name), print.to_le_bytes()),
+                None => match self.detection.to_keep() {
+                    Some(detected) => (Key::Detected, detected.to_bytes()),
+                    None => return,
+                },
             };
-            if stored.is_err() {
+            if self.store.lock().await.put(key, &value).await.is_err() {
                 self.stats.storage_errors.count();
             }
             // One that cannot be kept is not tried again and again.
-            changes.kept(memory);
+            if let Some(memory) = memory {
+                changes.kept(memory);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `refused REASON BYTES` | a telegram: [`Refusal::name`], [`Refusal::bytes`] |
 //! | `fell` | an accepted telegram was dropped: a register had gone backwards |
 //! | `silent SECONDS BYTES BAUD NEXT` | no telegram for so long, only bytes; `NEXT` baud is tried |
+//! | `foreign PROTOCOL` | those bytes are frames of another protocol |
 //! | `port` | the P1 port cannot be read for the moment |
 //! | `network up ADDRESS`, `network down` | the interface has an IPv4 address, or none any more |
 //! | `connected SECONDS` | the MQTT session stands, so long after its loss or start |
@@ -31,7 +32,7 @@ use super::{
     stats::Stats,
 };
 use crate::{
-    p1::port::LineSettings,
+    p1::{foreign::Protocol, port::LineSettings},
     reading::Reading,
     receiver::{Proof, Refusal},
 };
@@ -124,6 +125,10 @@ impl<W: uWrite> Monitor for Report<W> {
     fn no_telegram(&self, waited: Duration, received: u32, line: LineSettings, next: LineSettings) {
         let (waited, baud, next) = (Seconds(waited), line.baud, next.baud);
         self.write(|output| uwriteln!(output, "silent {} {} {} {}", waited, received, baud, next));
+    }
+
+    fn foreign_port(&self, protocol: Protocol) {
+        self.write(|output| uwriteln!(output, "foreign {}", protocol.name()));
     }
 
     fn port_failed<E: Error>(&self, _: &E) {
@@ -219,6 +224,7 @@ mod tests {
             report.totals_fell();
             let waited = Duration::from_secs(15);
             report.no_telegram(waited, 3, LineSettings::DSMR4, LineSettings::DSMR2);
+            report.foreign_port(Protocol::Hdlc);
             report.network(Some(Ipv4Addr::new(10, 0, 2, 15)));
             report.network(None);
             report.connected(Duration::from_millis(60));
@@ -235,6 +241,7 @@ mod tests {
              refused truncated 7\n\
              fell\n\
              silent 15.0 3 115200 9600\n\
+             foreign HDLC\n\
              network up 10.0.2.15\n\
              network down\n\
              connected 0.0\n\

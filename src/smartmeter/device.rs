@@ -332,7 +332,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                         state.networks.name(place, ssid.unwrap_or_default());
                     }
                     Key::WifiPassword(place) => state.networks.secure(place, !value.is_empty()),
-                    Key::Stamp(_) | Key::Text(_) | Key::Reset => {}
+                    Key::Stamp(_) | Key::Text(_) | Key::Reset | Key::Detected => {}
                 }
             });
             seen.await.map_err(|_| Refusal::Storage)
@@ -558,7 +558,13 @@ fn drop_all<F: NorFlash>(store: &mut Store<F>, reset: Reset) -> Result<(), Refus
             let removed = store.remove(Key::Setting(key.id)).await;
             removed.map_err(|_| Refusal::Storage)?;
         }
-        for key in [Key::Calibration, Key::DailyRestart, Key::Energy, Key::Reset] {
+        for key in [
+            Key::Calibration,
+            Key::DailyRestart,
+            Key::Energy,
+            Key::Detected,
+            Key::Reset,
+        ] {
             store.remove(key).await.map_err(|_| Refusal::Storage)?;
         }
         Ok(())

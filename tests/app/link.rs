@@ -16,6 +16,7 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::{ErrorType, Read, Write};
 use metertrekker::{
     app::{
+        detection::Detection,
         mailbox::Mailbox,
         monitor::{Monitor, Silent},
         publisher::{Publisher, Room},
@@ -368,6 +369,8 @@ pub async fn opened(flash: Flash) -> Store<Flash> {
 pub struct Feed<'m, 'a> {
     mailbox: &'m Mailbox<'a>,
     room: Cell<Option<&'a mut Reading>>,
+    /// What the meter's task would have found out.
+    pub detection: &'m Detection,
 }
 
 impl Feed<'_, '_> {
@@ -474,9 +477,11 @@ where
     let mut room = Room::new();
     let end = {
         let mailbox = Mailbox::new(&mut one);
+        let detection = Detection::new();
         let feed = Feed {
             mailbox: &mailbox,
             room: Cell::new(Some(&mut other)),
+            detection: &detection,
         };
         let mut publisher = Publisher {
             network,
@@ -484,6 +489,7 @@ where
             name: "Metertrekker-test",
             mailbox: &mailbox,
             store,
+            detection: &detection,
             stats: &stats,
             monitor: &both,
             remote,

@@ -1,6 +1,7 @@
 //! The firmware's tasks: meter and publisher, on lines and links that fail when told to.
 
 mod broker;
+mod detection;
 mod link;
 mod memory;
 mod meter;

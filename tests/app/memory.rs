@@ -2,7 +2,10 @@
 
 use std::slice::from_ref;
 
-use metertrekker::{settings::Settings, soc::host::executor::block_on, storage::Store};
+use metertrekker::{
+    app::detection::Detected, p1::port::LineSettings, settings::Settings,
+    soc::host::executor::block_on, storage::Store,
+};
 
 use super::{
     link::{End, Feed, Flash, Network, Outcome, blank, opened, pause, publish, settings},
@@ -167,6 +170,34 @@ fn a_restart_forgets_nothing_and_flash_is_written_for_news_only() {
     assert_eq!(gas(&network), ["260115190000W"]);
     // One stamp: a record of two words and its value.
     assert_eq!(store.flash().bytes_written(), written + 12);
+}
+
+#[test]
+fn what_was_found_out_of_the_port_survives_a_restart_and_is_written_once() {
+    let mut store = block_on(blank());
+    let found = Detected::new(LineSettings::DSMR2, Some(0x1234));
+    let settings = settings(&[]);
+    let mut written = None;
+    for start in 0..3 {
+        let script = async |feed: &Feed<'_, '_>| {
+            let recalled = feed.detection.recalled().await;
+            let expected = if start == 0 {
+                Detected::default()
+            } else {
+                found
+            };
+            assert_eq!(recalled, expected, "start {start}");
+            feed.detection.note(found);
+            for n in 1..4 {
+                feed.offer(&Telegram::new(n));
+                pause(15_000).await;
+            }
+        };
+        publish(&Network::default(), &settings, &mut store, End::Cut, script);
+        let bytes = store.flash().bytes_written();
+        assert_eq!(*written.get_or_insert(bytes), bytes);
+        store = block_on(opened(store.into_flash()));
+    }
 }
 
 #[test]

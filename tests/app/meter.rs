@@ -1,7 +1,7 @@
 //! The meter task.
 
 use embassy_time::{Duration, Timer};
-use metertrekker::p1::port::LineSettings;
+use metertrekker::p1::{foreign::Protocol, port::LineSettings};
 
 use super::{
     port::{Bench, Done, Line, obedient},
@@ -339,4 +339,30 @@ fn an_encrypted_port_is_read_with_its_key() {
     });
     assert_eq!(outcome.readings.len(), 1);
     assert_eq!(outcome.stats.all_refused(), 0);
+}
+
+#[test]
+fn a_port_that_speaks_hdlc_or_mbus_is_named_beside_the_missing_telegram() {
+    let hdlc = b"\x7E\xA0\x0C\x41\x08\x83\x13\x00\x2F\x02\x0A\x04\x05\x7E";
+    let mbus = b"\x68\x05\x05\x68\x53\xFF\x00\x01\x67\xBA\x16";
+    for (frame, protocol) in [(&hdlc[..], Protocol::Hdlc), (mbus, Protocol::MBus)] {
+        let outcome = Bench::new().run(async |line| {
+            for _ in 0..31 {
+                line.send(frame);
+                pause(2_500).await;
+            }
+            line.send(&Telegram::new(1).bytes());
+            pause(60_000).await;
+            line.send(b"noise");
+            pause(60_000).await;
+        });
+        let told = outcome.told.all();
+        let at: Vec<u64> = told
+            .iter()
+            .filter(|(_, told)| *told == Told::ForeignPort(protocol))
+            .map(|(at, _)| *at)
+            .collect();
+        // From the second time on, and no more once a telegram has come.
+        assert_eq!(at, [30_000, 45_000, 60_000, 75_000]);
+    }
 }

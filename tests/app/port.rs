@@ -7,17 +7,19 @@ use std::{
 };
 
 use embassy_futures::join::join3;
-use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embassy_time::{Duration, Instant, Timer};
 use metertrekker::{
-    app::{mailbox::Mailbox, meter::Meter, monitor::Monitor, stats::Stats},
+    app::{detection::Detection, mailbox::Mailbox, meter::Meter, monitor::Monitor, stats::Stats},
     p1::port::{LineErrors, LineSettings, Port},
     reading::Reading,
     settings::Settings,
-    soc::host::executor::block_on_virtual,
+    soc::host::executor::{block_on, block_on_virtual},
+    storage::Store,
 };
 
 use super::{
+    link::{Flash, blank},
     recorder::Recorder,
     telegrams::{Telegram, thousandths},
 };
@@ -220,6 +222,12 @@ impl Bench {
 
     /// Runs the task in virtual time until `script` has come to its end and the line with it.
     pub fn run(self, script: impl AsyncFnOnce(&Line)) -> Outcome {
+        self.run_with(&mut block_on(blank()), script)
+    }
+
+    /// The same with what survives restarts.
+    pub fn run_with(self, store: &mut Store<Flash>, script: impl AsyncFnOnce(&Line)) -> Outcome {
+        let store = Mutex::new(store);
         let (line, stats, told) = (Line::default(), Stats::new(), Recorder::default());
         let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
         let readings = block_on_virtual(async {
@@ -230,13 +238,22 @@ impl Bench {
             };
             let curious = Curious(self.curious);
             let both = (&told, &curious);
-            let mut meter = Meter::new(&mut other, &self.settings, &mailbox, &stats, &both);
+            let detection = Detection::new();
+            let mut meter = Meter::new(
+                &mut other,
+                &self.settings,
+                &mailbox,
+                &stats,
+                &both,
+                &detection,
+            );
             let script = async {
                 script(&line).await;
                 line.put(Item::End);
             };
             let consumer = async {
                 let mut readings = Vec::new();
+                detection.recall(&store, &stats).await;
                 while let Some(taken) = mailbox.take().await {
                     let registers = ["delivered_low", "delivered_total"];
                     let value = registers.iter().find_map(|name| thousandths(&taken, name));
@@ -244,6 +261,7 @@ impl Bench {
                     readings.push((Instant::now().as_millis(), value));
                     Timer::after(self.holds).await;
                     taken.done();
+                    detection.keep(&store, &stats).await;
                 }
                 readings
             };

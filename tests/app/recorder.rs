@@ -6,7 +6,7 @@ use core::error::Error;
 use embassy_time::{Duration, Instant};
 use metertrekker::{
     app::monitor::{Drop, Failure, Monitor},
-    p1::port::LineSettings,
+    p1::{foreign::Protocol, port::LineSettings},
     reading::Reading,
     receiver::{Proof, Refusal},
 };
@@ -24,6 +24,7 @@ pub enum Told {
         line: LineSettings,
         next: LineSettings,
     },
+    ForeignPort(Protocol),
     PortFailed(String),
     Connected {
         tenths: u64,
@@ -84,6 +85,10 @@ impl Monitor for Recorder {
             line,
             next,
         });
+    }
+
+    fn foreign_port(&self, protocol: Protocol) {
+        self.note(Told::ForeignPort(protocol));
     }
 
     fn port_failed<E: Error>(&self, error: &E) {

@@ -8,6 +8,7 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use metertrekker::{
     app::{
+        detection::{Detected, Detection},
         mailbox::Mailbox,
         meter::Meter,
         publisher::{Publisher, Room},
@@ -44,7 +45,9 @@ fn run(kind: Kind, settings: &[(&str, &str)], time: Duration) -> (Vec<u64>, Stat
     block_on_virtual(async {
         let mut port = port(kind);
         let mailbox = Mailbox::new(&mut one);
-        let mut meter = Meter::new(&mut other, &all, &mailbox, &stats, &told);
+        let detection = Detection::new();
+        detection.remember(Detected::default());
+        let mut meter = Meter::new(&mut other, &all, &mailbox, &stats, &told, &detection);
         let consumer = async {
             while let Some(taken) = mailbox.take().await {
                 readings.push(Instant::now().as_millis());
@@ -158,13 +161,15 @@ fn the_meter_is_read_on_while_the_broker_is_away() {
     block_on_virtual(async {
         let mut port = port(Kind::Esmr50);
         let mailbox = Mailbox::new(&mut one);
-        let mut meter = Meter::new(&mut other, &settings, &mailbox, &stats, &told);
+        let detection = Detection::new();
+        let mut meter = Meter::new(&mut other, &settings, &mailbox, &stats, &told, &detection);
         let mut publisher = Publisher {
             network: &network,
             settings: &settings,
             name: "Metertrekker-test",
             mailbox: &mailbox,
             store: &store,
+            detection: &detection,
             stats: &stats,
             monitor: &told,
             remote: &(),

@@ -9,6 +9,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use metertrekker::{
+    app::detection::Detected,
+    p1::port::LineSettings,
+    soc::host::{executor::block_on, flash::FileFlash},
+    storage::{Key, Store},
+};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -271,6 +277,26 @@ fn state_survives_a_restart() {
         "the topic again, and no line of the same gas"
     );
     assert_eq!(gas(&folder.path().join("other")), (1, 2));
+}
+
+#[test]
+fn what_was_found_out_of_the_port_is_in_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.p1");
+    simulate(&file, &["--count", "1"]);
+    let state = folder.path().join("state");
+    let (file, state_text) = (text(&file), text(&state));
+    firmware::succeed(&["run", "--once", "--p1", file, "--state", state_text]);
+    let flash = FileFlash::open(state.join("flash.bin"), 4).unwrap();
+    let kept = block_on(async {
+        let mut store = Store::open(flash, 0..4 * 4096).await.unwrap();
+        let mut buffer = [0; 4];
+        let kept = store.get(Key::Detected, &mut buffer).await.unwrap();
+        kept.map(Detected::from_bytes)
+    });
+    let kept = kept.expect("a record");
+    assert_eq!(kept.line(), Some(LineSettings::DSMR4));
+    assert!(kept.prints_crc().is_some());
 }
 
 #[test]

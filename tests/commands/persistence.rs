@@ -284,3 +284,27 @@ async fn energy<F: embedded_storage_async::nor_flash::NorFlash>(device: &Device<
         .map(|wh| (wh.as_f64().unwrap() * 1000.0).round() as u64)
         .sum()
 }
+
+#[test]
+fn a_reset_forgets_what_was_found_out_of_the_port() {
+    use metertrekker::storage::Key;
+    for command in [r#"{"cmd":"basicReset"}"#, r#"{"cmd":"factoryReset"}"#] {
+        let kept = |flash: Flash| {
+            block_on_virtual(async {
+                let mut store = Store::open(flash, 0..3 * 1024).await.unwrap();
+                let mut buffer = [0; 4];
+                let value = store.get(Key::Detected, &mut buffer).await.unwrap();
+                value.map(<[u8]>::to_vec)
+            })
+        };
+        let flash = block_on_virtual(async {
+            let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+            store.put(Key::Detected, &[1, 1, 2, 3]).await.unwrap();
+            store.into_flash()
+        });
+        let (flash, _, _) = run(flash, &[]);
+        assert_eq!(kept(flash.clone()).as_deref(), Some(&[1, 1, 2, 3][..]));
+        let (flash, _, _) = run(flash, &[command]);
+        assert_eq!(kept(flash), None, "{command}");
+    }
+}

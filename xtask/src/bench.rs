@@ -5,7 +5,7 @@ use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::{firmware, latency, shell};
+use crate::{curves, firmware, latency, shell};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -16,10 +16,17 @@ pub struct Args {
     /// Telegrams, one per file, instead of the usual ones
     #[arg(requires = "board")]
     files: Vec<PathBuf>,
+    /// Count how the cost per byte grows with a telegram's length and with the rows of the table, on the emulated lx106 and on this
+    /// machine, and write docs/curves.md and docs/curves.svg
+    #[arg(long, conflicts_with_all = ["board", "files"])]
+    curves: bool,
 }
 
 /// Runs the bench that was asked for.
 pub fn run(args: &Args) -> Result<(), String> {
+    if args.curves {
+        return curves::write();
+    }
     if args.board.is_none() {
         return shell::run(shell::cargo().args(["bench", "--bench", "telegrams"]));
     }
@@ -57,9 +64,9 @@ fn usual_telegrams() -> Vec<PathBuf> {
 const README_TELEGRAM: &str = "esmr50_isk_ECDF_metertrekker.p1";
 
 /// By name, what the image printed.
-type Figures = HashMap<String, u32>;
+pub type Figures = HashMap<String, u32>;
 
-fn count(image: &Path, telegram: &Path) -> Result<Figures, String> {
+pub fn count(image: &Path, telegram: &Path) -> Result<Figures, String> {
     let input =
         File::open(telegram).map_err(|e| format!("cannot read {}: {e}", telegram.display()))?;
     let output = firmware::emulator(image)

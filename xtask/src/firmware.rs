@@ -22,11 +22,17 @@ const TARGET: &str = "xtensa-lx106-none-elf";
 #[derive(clap::Args)]
 pub struct Args {
     /// A file in boards/, without its .toml
-    #[arg(required_unless_present = "self_tests")]
+    #[arg(required_unless_present_any = ["self_tests", "proof", "bench"])]
     board: Option<String>,
     /// The images that try start-up, exceptions and interrupts in QEMU
     #[arg(long, conflicts_with = "board")]
     self_tests: bool,
+    /// The image that links only while the parser has no way to a panic
+    #[arg(long, conflicts_with_all = ["board", "self_tests"])]
+    proof: bool,
+    /// The image that counts what a telegram costs
+    #[arg(long, conflicts_with_all = ["board", "self_tests", "proof"])]
+    bench: bool,
 }
 
 /// Builds what was asked for and names the images.
@@ -34,6 +40,11 @@ pub fn run(args: &Args) -> Result<(), String> {
     let toolchain = toolchain::find()?;
     let images = match &args.board {
         Some(board) => vec![build_board(&toolchain, board)?],
+        None if args.bench => vec![build_bench()?],
+        None if args.proof => {
+            prove(&toolchain)?;
+            vec![images().join(PROOF)]
+        }
         None => build_self_tests(&toolchain)?,
     };
     for image in images {
@@ -62,7 +73,7 @@ pub fn build_for_tests() -> Result<(), String> {
     build_self_tests(&toolchain)?;
     build_board(&toolchain, "qemu")?;
     build_bench()?;
-    Ok(())
+    prove(&toolchain)
 }
 
 /// The board whose firmware is a program.
@@ -123,6 +134,37 @@ fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
     Ok(images)
 }
 
+const PROOF: &str = "proof.elf";
+
+/// What the linker does not find in crates/lx106-proof when a panic can be reached.
+const PANIC: &str = "a_panic_can_be_reached";
+
+/// Links the image that only links while the parser has no way to a panic, and sees that another one does not.
+fn prove(toolchain: &Toolchain) -> Result<(), String> {
+    let mut with_a_panic = proof(toolchain, "emulator,panic-path")?;
+    let output = with_a_panic
+        .output()
+        .map_err(|e| format!("cannot start {}: {e}", shell::shown(&with_a_panic)))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() || !text.contains(&format!("undefined reference to `{PANIC}'")) {
+        return Err(format!(
+            "the image with a panic on purpose should not link for want of {PANIC}, so that the one without proves something:\n{text}"
+        ));
+    }
+    shell::run(&mut proof(toolchain, "emulator")?).map_err(|problem| {
+        format!(
+            "{problem}\nIf {PANIC} is what the linker wants, a function of crates/telegram/src/p1 can panic; docs/fuzzing.md tells how to find it."
+        )
+    })?;
+    copy(&built("proof"), PROOF).map(|_| ())
+}
+
+fn proof(toolchain: &Toolchain, features: &str) -> Result<Command, String> {
+    let mut command = cargo(toolchain)?;
+    command.args(["--package", "lx106-proof", "--features", features]);
+    Ok(command)
+}
+
 /// Builds a board's image.
 pub fn build(board: &str) -> Result<PathBuf, String> {
     build_board(&toolchain::find()?, board)
@@ -130,9 +172,18 @@ pub fn build(board: &str) -> Result<PathBuf, String> {
 
 /// Builds the image that counts instructions.
 pub fn build_bench() -> Result<PathBuf, String> {
-    let toolchain = toolchain::find()?;
-    shell::run(cargo(&toolchain)?.args(["--package", "lx106-bench", "--features", "emulator"]))?;
-    copy(&built("bench"), "bench.elf")
+    build_bench_with(None, "bench.elf")
+}
+
+/// The same with another table than `metrics.toml`.
+pub fn build_bench_with(metrics: Option<&Path>, name: &str) -> Result<PathBuf, String> {
+    let mut cargo = cargo(&toolchain::find()?)?;
+    cargo.args(["--package", "lx106-bench", "--features", "emulator"]);
+    if let Some(metrics) = metrics {
+        cargo.env(shell::METRICS, metrics);
+    }
+    shell::run(&mut cargo)?;
+    copy(&built("bench"), name)
 }
 
 /// Runs an image in the emulator: standard input and output by semihosting, the rest is for the caller to say.

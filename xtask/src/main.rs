@@ -1,9 +1,11 @@
 //! The project's chores: `cargo xtask --help`.
 
 mod bench;
+mod curves;
 mod firmware;
 mod fuzz;
 mod latency;
+mod mutate;
 mod shell;
 mod size;
 mod tiers;
@@ -27,6 +29,8 @@ enum Chore {
     Test(tiers::Args),
     /// Fuzz one target, or every target in turn
     Fuzz(fuzz::Args),
+    /// Judge many damaged telegrams, each made of its number
+    Mutate(mutate::Args),
     /// Build a board's image for the lx106 into target/firmware
     Firmware(firmware::Args),
     /// Count what a telegram costs, on this machine or on the emulated lx106
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Test(args) => tiers::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Mutate(args) => mutate::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Size(args) => size::run(&args),
         Chore::Firmware(args) => firmware::run(&args),

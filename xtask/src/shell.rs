@@ -5,6 +5,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Names a table in the place of `metrics.toml`, for build.rs.
+pub const METRICS: &str = "METERTREKKER_METRICS";
+
 /// The repository's top.
 pub fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::{firmware, fuzz, shell, size, tools};
+use crate::{curves, firmware, fuzz, shell, size, tools};
 
 /// One step of a tier.
 enum Step {
@@ -24,6 +24,8 @@ enum Step {
     Lx106Images,
     /// The board's image within its limits of size.
     Lx106Sizes,
+    /// The cost per byte, whatever the telegram's length and the table's.
+    Lx106Curves,
     /// Every fuzz target for so many seconds.
     Fuzz(u32),
 }
@@ -90,6 +92,7 @@ const TIERS: &[Tier] = &[
         ],
         steps: &[
             Step::NeedsLx106,
+            Step::Lx106Curves,
             Step::Lx106Images,
             Step::Lx106Sizes,
             Step::Cargo(&[
@@ -232,6 +235,7 @@ fn run_step(step: &Step) -> Outcome {
             };
         }
         Step::Lx106Images => firmware::build_for_tests(),
+        Step::Lx106Curves => curves::check(),
         Step::Lx106Sizes => size::check("qemu"),
         Step::Fuzz(seconds) => fuzz::run_all(*seconds),
     };

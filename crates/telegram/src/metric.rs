@@ -292,6 +292,7 @@ impl Variants {
     /// No variant is named, so all are meant.
     pub const EVERY: Self = Self(0);
 
+    #[allow(dead_code)] // A table without `only` has no use for it.
     const fn of(variants: &[Variant]) -> Self {
         let mut bits = 0;
         let mut at = 0;
@@ -352,6 +353,7 @@ pub struct Metric {
 pub const NAME_WORDS: usize = raw::KEYS.len().div_ceil(32);
 
 /// Of each row, what is asked for with every value, in one word.
+#[allow(long_running_const_eval)] // Each row looks for its name: a full table is long for the compiler.
 static BRIEFS: [Brief; raw::KEYS.len()] = {
     let mut briefs = [Brief(0); raw::KEYS.len()];
     let mut row = 0;

@@ -287,6 +287,11 @@ impl Reading {
 
     /// The first group's value, and all groups, when they are whole.
     fn checked<'a>(&mut self, groups: Groups<'a>) -> Result<(&'a [u8], Groups<'a>), Skip> {
+        // A bracket within a group was another's, and a line end may be lost with it. A meter with a date has a check,
+        // which knows better.
+        if !self.dated {
+            self.balanced &= oddity(groups.raw()) != Oddity::Unbalanced;
+        }
         if let Some(value) = groups.single() {
             return Ok((value, groups));
         }

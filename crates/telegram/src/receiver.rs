@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CrcPolicy {
     /// Accepted from a meter of DSMR 3.0 or older, which has none to print: values but no version
-    /// or clock line, balanced brackets, and no CRC ever seen from this meter.
+    /// or clock line, balanced brackets, and no CRC seen from this meter, or none for a long while.
     #[default]
     Auto,
     /// Always refused.
@@ -138,19 +138,21 @@ impl<F: FnMut(&[u8], Skip)> Skipped for F {
     }
 }
 
+/// After so many telegrams in a row without a CRC, a meter that has printed them no longer does.
+const PATIENCE: u8 = 10;
+
 /// The receiving end: feed it bytes, take readings.
 ///
 /// RAM: the framer's line, 2.1 kB, and what opens frames, 0.6 kB, beside the reading that it fills.
 // In this order, since the chip reaches what is near a structure's start with shorter code.
 #[repr(C)]
 pub struct Receiver<'a> {
-    within: bool,
+    staging: Staging<'a>,
     policy: CrcPolicy,
-    /// Names the meter at hand: the CRC of its header.
-    meter: u16,
     /// The meter that has shown to print CRCs.
     prints_crc: Option<u16>,
-    staged: &'a mut Reading,
+    /// Telegrams of it in a row that had none and would have been accepted from another meter.
+    missing: u8,
     framer: Framer,
     /// The end of the telegram in the frame at hand.
     ended: Option<End>,
@@ -161,20 +163,33 @@ impl<'a> Receiver<'a> {
     /// A receiver that waits for a telegram and fills `staged` with it.
     pub fn new(policy: CrcPolicy, staged: &'a mut Reading) -> Self {
         Self {
-            framer: Framer::new(),
-            unsealer: Unsealer::new(),
-            ended: None,
-            staged,
+            staging: Staging {
+                within: false,
+                meter: 0,
+                reading: staged,
+            },
             policy,
-            meter: 0,
             prints_crc: None,
-            within: false,
+            missing: 0,
+            framer: Framer::new(),
+            ended: None,
+            unsealer: Unsealer::new(),
         }
     }
 
     /// Opens the frames of an encrypted port with `keys` from now on; without keys it says that they are encrypted.
     pub fn set_keys(&mut self, keys: Option<Keys>) {
         self.unsealer.set_keys(keys);
+    }
+
+    /// The meter that has shown to print CRCs, by a fingerprint of its header.
+    pub fn prints_crc(&self) -> Option<u16> {
+        self.prints_crc
+    }
+
+    /// Takes up what [`prints_crc`](Self::prints_crc) said before a restart.
+    pub fn set_prints_crc(&mut self, meter: Option<u16>) {
+        self.prints_crc = meter;
     }
 
     /// Takes bytes from the front of `input` until a telegram's fate is decided: `Ok` when
@@ -185,11 +200,10 @@ impl<'a> Receiver<'a> {
         skipped: &mut impl Skipped,
     ) -> Option<Result<Proof, Refusal>> {
         loop {
-            let outcome = if self.within && !self.unsealer.is_busy() {
+            let outcome = if self.staging.within && !self.unsealer.is_busy() {
                 // Any byte may come here, also those that an encrypted frame begins with.
                 while let Some(event) = self.framer.next(input) {
-                    let (staged, meter) = (&mut *self.staged, &mut self.meter);
-                    if let Some(last) = stage(event, staged, meter, &mut self.within, skipped) {
+                    if let Some(last) = self.staging.take(event, skipped) {
                         return Some(self.verdict(last));
                     }
                 }
@@ -218,9 +232,8 @@ impl<'a> Receiver<'a> {
         let clear = Unsealer::clear(input);
         let (mut piece, rest) = input.split_at(clear);
         while let Some(event) = self.framer.next_out_of_line(&mut piece) {
-            let (staged, meter) = (&mut *self.staged, &mut self.meter);
-            let last = stage_out_of_line(event, staged, meter, &mut self.within, skipped);
-            if self.within || last.is_some() {
+            let last = self.staging.take_out_of_line(event, skipped);
+            if self.staging.within || last.is_some() {
                 *input = &input[clear - piece.len()..];
                 return last.map(|last| self.verdict(last));
             }
@@ -260,8 +273,7 @@ impl<'a> Receiver<'a> {
             && last.is_none()
             && let Some(event) = self.framer.next_out_of_line(&mut piece)
         {
-            let (staged, meter) = (&mut *self.staged, &mut self.meter);
-            last = stage_out_of_line(event, staged, meter, &mut self.within, skipped);
+            last = self.staging.take_out_of_line(event, skipped);
         }
         let taken = match self.ended {
             Some(_) => there,
@@ -294,29 +306,26 @@ impl<'a> Receiver<'a> {
         while self.ended.is_none()
             && let Some(event) = self.framer.silence()
         {
-            let (staged, meter) = (&mut *self.staged, &mut self.meter);
-            if let Some(Last::End(end)) =
-                stage_out_of_line(event, staged, meter, &mut self.within, skipped)
-            {
+            if let Some(Last::End(end)) = self.staging.take_out_of_line(event, skipped) {
                 self.ended = Some(end);
             }
         }
         let end = self.ended.take();
         self.reset();
         let end = end.ok_or(Refusal::Truncated { bytes })?;
-        let is_crc = matches!(end.given, Given::Crc(given) if given == end.computed);
-        match (is_crc, authentic, end.given) {
-            (true, ..) => Ok(self.accept(Proof::Crc)),
-            (false, true, _) => Ok(self.accept(Proof::Tag)),
+        let proof = match (end.given, authentic) {
             // What nothing proves is not believed: that it could be opened says little.
-            (false, false, Given::Nothing) => Err(Refusal::NoCrc { bytes }),
-            (false, false, _) => Err(self.proof(end).err().unwrap_or(Refusal::NoCrc { bytes })),
-        }
+            (Given::Nothing, false) => Err(Refusal::NoCrc { bytes }),
+            (Given::Nothing, true) => Ok(Proof::Tag),
+            (_, true) => Ok(self.proof(end).unwrap_or(Proof::Tag)),
+            (_, false) => self.proof(end),
+        };
+        proof.map(|proof| self.accept(proof))
     }
 
     /// Forgets the telegram at hand.
     fn reset(&mut self) {
-        self.within = false;
+        self.staging.within = false;
         self.ended = None;
         while self.framer.silence().is_some() {}
     }
@@ -333,8 +342,7 @@ impl<'a> Receiver<'a> {
             }
         }
         while let Some(event) = self.framer.silence() {
-            let (staged, meter) = (&mut *self.staged, &mut self.meter);
-            if let Some(last) = stage_out_of_line(event, staged, meter, &mut self.within, skipped) {
+            if let Some(last) = self.staging.take_out_of_line(event, skipped) {
                 return Some(self.verdict(last));
             }
         }
@@ -343,7 +351,7 @@ impl<'a> Receiver<'a> {
 
     /// A telegram, or an encrypted frame, has begun and not ended.
     pub fn is_within_telegram(&self) -> bool {
-        self.within || self.unsealer.is_busy()
+        self.staging.within || self.unsealer.is_busy()
     }
 
     /// Bytes outside of any telegram so far.
@@ -354,11 +362,11 @@ impl<'a> Receiver<'a> {
     /// The reading that [`next`](Self::next) has just accepted; its content is gone when the next
     /// telegram begins. The caller may give the receiver another one to fill instead.
     pub fn reading(&mut self) -> &mut &'a mut Reading {
-        &mut self.staged
+        &mut self.staging.reading
     }
 
     fn verdict(&mut self, last: Last) -> Result<Proof, Refusal> {
-        self.within = false;
+        self.staging.within = false;
         let end = match last {
             Last::End(end) => end,
             Last::Dropped(Dropped { reason, bytes }) => {
@@ -374,13 +382,14 @@ impl<'a> Receiver<'a> {
 
     fn accept(&mut self, proof: Proof) -> Proof {
         if proof == Proof::Crc {
-            self.prints_crc = Some(self.meter);
+            self.prints_crc = Some(self.staging.meter);
+            self.missing = 0;
         }
-        self.staged.settle();
+        self.staging.reading.settle();
         proof
     }
 
-    fn proof(&self, end: End) -> Result<Proof, Refusal> {
+    fn proof(&mut self, end: End) -> Result<Proof, Refusal> {
         let found = match end.given {
             Given::Crc(given) if given == end.computed => return Ok(Proof::Crc),
             Given::Crc(given) => Some(given),
@@ -395,20 +404,27 @@ impl<'a> Receiver<'a> {
         })
     }
 
-    fn without_crc(&self, bytes: u32) -> Result<Proof, Refusal> {
+    #[cold]
+    #[inline(never)]
+    fn without_crc(&mut self, bytes: u32) -> Result<Proof, Refusal> {
         let expected = match self.policy {
-            CrcPolicy::Auto => {
-                let printed_before = self.prints_crc == Some(self.meter);
-                printed_before || self.staged.is_dated() || self.staged.is_empty()
-            }
+            CrcPolicy::Auto => self.staging.reading.is_dated() || self.staging.reading.is_empty(),
             CrcPolicy::Required => true,
             CrcPolicy::Optional => false,
         };
         if expected {
             return Err(Refusal::NoCrc { bytes });
         }
-        if !self.staged.is_balanced() {
+        if !self.staging.reading.is_balanced() {
             return Err(Refusal::Brackets { bytes });
+        }
+        if self.policy == CrcPolicy::Auto && self.prints_crc == Some(self.staging.meter) {
+            self.missing += 1;
+            if self.missing < PATIENCE {
+                return Err(Refusal::NoCrc { bytes });
+            }
+            self.missing = 0;
+            self.prints_crc = None;
         }
         Ok(Proof::None)
     }
@@ -420,42 +436,41 @@ enum Last {
     Dropped(Dropped),
 }
 
-/// The same where it is not done for every line.
-#[cold]
-#[inline(never)]
-fn stage_out_of_line(
-    event: Event<'_>,
-    staged: &mut Reading,
-    meter: &mut u16,
-    within: &mut bool,
-    skipped: &mut impl Skipped,
-) -> Option<Last> {
-    stage(event, staged, meter, within, skipped)
+/// The telegram at hand, as far as it has come.
+struct Staging<'a> {
+    /// It has begun.
+    within: bool,
+    /// Names its meter: the CRC of its header.
+    meter: u16,
+    reading: &'a mut Reading,
 }
 
-#[inline(always)]
-fn stage(
-    event: Event<'_>,
-    staged: &mut Reading,
-    meter: &mut u16,
-    within: &mut bool,
-    skipped: &mut impl Skipped,
-) -> Option<Last> {
-    match event {
-        Event::Start(header) => {
-            let mut id = Running::new(Rule::Arc);
-            id.update(header);
-            *meter = id.value();
-            *within = true;
-            staged.begin(header);
-        }
-        Event::Line(line) => {
-            if let Err(reason) = staged.line(line) {
-                skipped.skipped(line, reason);
+impl Staging<'_> {
+    #[inline(always)]
+    fn take(&mut self, event: Event<'_>, skipped: &mut impl Skipped) -> Option<Last> {
+        match event {
+            Event::Start(header) => {
+                let mut id = Running::new(Rule::Arc);
+                id.update(header);
+                self.meter = id.value();
+                self.within = true;
+                self.reading.begin(header);
             }
+            Event::Line(line) => {
+                if let Err(reason) = self.reading.line(line) {
+                    skipped.skipped(line, reason);
+                }
+            }
+            Event::End(end) => return Some(Last::End(end)),
+            Event::Dropped(dropped) => return Some(Last::Dropped(dropped)),
         }
-        Event::End(end) => return Some(Last::End(end)),
-        Event::Dropped(dropped) => return Some(Last::Dropped(dropped)),
+        None
     }
-    None
+
+    /// The same where it is not done for every line.
+    #[cold]
+    #[inline(never)]
+    fn take_out_of_line(&mut self, event: Event<'_>, skipped: &mut impl Skipped) -> Option<Last> {
+        self.take(event, skipped)
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
         monitor::{Failure, Monitor},
         totals,
     },
-    p1::port::LineSettings,
+    p1::{foreign::Protocol, port::LineSettings},
     reading::Reading,
     receiver::Refusal,
     smartmeter::{log::Level, values::Values},
@@ -72,6 +72,16 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
         self.tell(Level::Warning, |text| {
             let (seconds, baud) = (waited.as_secs(), line.baud);
             let _ = uwrite!(text, "No telegram for {} s at {} baud", seconds, baud);
+        });
+    }
+
+    fn foreign_port(&self, protocol: Protocol) {
+        self.tell(Level::Warning, |text| {
+            let _ = uwrite!(
+                text,
+                "This is no P1 port: it sends {} frames, which are not read here",
+                protocol.name()
+            );
         });
     }
 

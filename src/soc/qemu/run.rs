@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     app::{
+        detection::Detection,
         mailbox::Mailbox,
         meter::Meter,
         ntp,
@@ -157,6 +158,7 @@ struct Common {
     stats: Stats,
     report: Report<Console>,
     mailbox: Mailbox<'static>,
+    detection: Detection,
     store: Option<Store<FileFlash>>,
     journal: Option<Journal<FileFlash>>,
 }
@@ -201,6 +203,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         stats,
         report,
         mailbox,
+        detection,
         store,
         journal,
     } = COMMON.init_with(|| Common {
@@ -210,10 +213,11 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         stats: Stats::new(),
         report: Report::new(Console),
         mailbox: Mailbox::new(WAITING.take()),
+        detection: Detection::new(),
         store: None,
         journal: None,
     });
-    let (stats, report, mailbox) = (&*stats, &*report, &*mailbox);
+    let (stats, report, mailbox, detection) = (&*stats, &*report, &*mailbox, &*detection);
     let Ok(opened) = block_on(Store::open(flash, 0..flash::STATE as u32)) else {
         stop("the file of the state cannot be read")
     };
@@ -273,22 +277,24 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         let datagrams = Datagrams::new(stack, Udp::new(stack, buffers));
         spawner.spawn(keep_time(device, datagrams, seed.rotate_left(32))?);
         if settings.mqtt_server != "-" {
-            let publisher = Publisher {
+            // By value the task's whole future would be made on the stack first.
+            let publisher = PUBLISHER.init(Publisher {
                 network: NETWORK.init(Net::new(stack, BUFFERS.take())),
                 settings,
                 name,
                 mailbox,
                 store,
+                detection,
                 stats,
                 monitor: monitors,
                 remote,
                 seed: seed as u32,
-            };
+            });
             spawner.spawn(publish(publisher, room, report)?);
         }
     }
     if !has_network || settings.mqtt_server == "-" {
-        spawner.spawn(discard(mailbox, stats, report)?);
+        spawner.spawn(discard(mailbox, detection, store, stats, report)?);
     }
     spawner.spawn(keep_device(device, remote, terminal, console_room)?);
     spawner.spawn(start_over(device, mailbox, stats, report)?);
@@ -299,14 +305,15 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     if end {
         spawner.spawn(watch_end(terminal)?);
     }
-    let the_meter =
-        METER.init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, monitors));
+    let the_meter = METER
+        .init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, monitors, detection));
     spawner.spawn(meter(the_meter, uart)?);
     let _ = uwriteln!(Console, "ready {}", name.as_str());
     Ok(())
 }
 
 static NETWORK: StaticCell<Network> = StaticCell::new();
+static PUBLISHER: StaticCell<ThePublisher> = StaticCell::new();
 
 /// This machine, as the emulated network sees it.
 const GATEWAY: &str = "10.0.2.2";
@@ -405,7 +412,7 @@ type ThePublisher = Publisher<'static, 'static, 'static, Network, FileFlash, Mon
 
 #[embassy_executor::task]
 async fn publish(
-    mut publisher: ThePublisher,
+    publisher: &'static mut ThePublisher,
     room: &'static mut PublisherRoom,
     report: &'static Report<Console>,
 ) {
@@ -448,11 +455,15 @@ fn stop(why: &str) -> ! {
 #[embassy_executor::task]
 async fn discard(
     mailbox: &'static Mailbox<'static>,
+    detection: &'static Detection,
+    store: &'static storage::Shared<'static, FileFlash>,
     stats: &'static Stats,
     report: &'static Report<Console>,
 ) {
+    block_on(detection.recall(store, stats));
     while let Some(reading) = mailbox.take().await {
         reading.done();
+        block_on(detection.keep(store, stats));
     }
     finish(stats, report)
 }

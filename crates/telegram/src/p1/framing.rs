@@ -157,7 +157,7 @@ impl Framer {
             return self.header(input);
         }
         let (taken, ended) = self.crc.update_line(input);
-        let (line, rest) = input.split_at(taken);
+        let (line, rest) = input.split_at_checked(taken)?;
         // Nearly every line is an object, and most come whole: they are read where they are.
         if self.filled == 0
             && let [text @ .., b'\r', b'\n'] = line
@@ -182,15 +182,17 @@ impl Framer {
     #[inline(always)]
     fn collect(&mut self, count: usize, input: &mut &[u8]) -> bool {
         let filled = self.filled + count;
-        let Some(place) = self.line.get_mut(self.filled..filled) else {
-            *input = &input[LINE_MAX - self.filled..];
-            return false;
-        };
-        let (piece, rest) = input.split_at(count);
-        place.copy_from_slice(piece);
-        self.filled = filled;
-        *input = rest;
-        true
+        if let Some(place) = self.line.get_mut(self.filled..filled)
+            && let Some((piece, rest)) = input.split_at_checked(count)
+        {
+            place.copy_from_slice(piece);
+            self.filled = filled;
+            *input = rest;
+            return true;
+        }
+        let room = LINE_MAX.saturating_sub(self.filled);
+        *input = input.get(room..).unwrap_or_default();
+        false
     }
 
     /// Looks for a telegram's beginning.
@@ -219,7 +221,7 @@ impl Framer {
         if let Some(pending) = self.pending {
             return Some(self.second(pending));
         }
-        if self.state == State::Body && end_mark(trimmed(&self.line[..self.filled])).is_some() {
+        if self.state == State::Body && end_mark(trimmed(self.filled())).is_some() {
             return Some(self.last_line());
         }
         if self.state == State::Header && !self.find_header() {
@@ -233,6 +235,22 @@ impl Framer {
         ))
     }
 
+    /// What has come of the line.
+    #[inline(always)]
+    fn filled(&self) -> &[u8] {
+        self.line.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Moves what comes behind so many bytes of the line to its front.
+    fn drop_front(&mut self, count: usize) {
+        if let Some(line) = self.line.get_mut(..self.filled)
+            && count <= line.len()
+        {
+            line.copy_within(count.., 0);
+            self.filled -= count;
+        }
+    }
+
     /// What comes next is no more of the header that may have begun.
     pub fn interrupt(&mut self) {
         if self.state == State::Header {
@@ -242,10 +260,10 @@ impl Framer {
 
     /// Skips to the next `/`; false when there is none.
     fn skip_noise(&mut self, input: &mut &[u8]) -> bool {
-        let found = memchr(b'/', input);
-        let skipped = found.unwrap_or(input.len());
-        self.noise = self.noise.saturating_add(skipped as u32);
-        *input = &input[skipped..];
+        let found = memchr(b'/', input).and_then(|at| input.split_at_checked(at));
+        let (noise, rest) = found.unwrap_or((input, &[]));
+        self.noise = self.noise.saturating_add(noise.len() as u32);
+        *input = rest;
         if found.is_some() {
             self.state = State::Header;
         }
@@ -257,7 +275,7 @@ impl Framer {
     /// (Holley): what follows the last byte that no header contains counts, and in that the first `/`
     /// with the letters of a manufacturer.
     fn find_header(&mut self) -> bool {
-        let text = trimmed(&self.line[..self.filled]);
+        let text = trimmed(self.filled());
         let slashes = || slashes_from(clean_from(text), text);
         let lettered = slashes().find(|&at| at + HEADER_MIN < text.len() && is_lettered(text, at));
         let Some(start) = lettered.or_else(|| slashes().next()) else {
@@ -267,8 +285,7 @@ impl Framer {
             return false;
         }
         self.noise = self.noise.saturating_add(start as u32);
-        self.line.copy_within(start..self.filled, 0);
-        self.filled -= start;
+        self.drop_front(start);
         true
     }
 
@@ -285,8 +302,7 @@ impl Framer {
         self.pending = None;
         match pending {
             Pending::Header(at) => {
-                self.line.copy_within(at..self.filled, 0);
-                self.filled -= at;
+                self.drop_front(at);
                 Event::Start(self.start())
             }
             Pending::End(at) => Event::End(self.end(at)),
@@ -295,8 +311,9 @@ impl Framer {
 
     /// The header line is complete at the front of the buffer.
     fn start(&mut self) -> &[u8] {
-        let line = &self.line[..mem::take(&mut self.filled)];
-        let header = trimmed(&line[1..]);
+        let filled = mem::take(&mut self.filled);
+        let line = self.line.get(..filled).unwrap_or_default();
+        let header = trimmed(line.get(1..).unwrap_or_default());
         self.crc = Running::new(Rule::of_header(header));
         self.crc.update(line);
         self.crc_before = self.crc.clone();
@@ -309,19 +326,36 @@ impl Framer {
     /// The line is complete in the buffer.
     #[inline(always)]
     fn body_line(&mut self) -> Event<'_> {
-        let line = &self.line[..self.filled];
+        let filled = self.filled;
+        // Nearly every line is an object.
+        if let Some([.., b')', b'\r', b'\n']) = self.line.get(..filled) {
+            self.line_done(filled);
+            return Event::Line(self.line.get(..filled - 2).unwrap_or_default());
+        }
+        self.other_line()
+    }
+
+    /// The same, where it is done once.
+    #[cold]
+    fn last_line(&mut self) -> Event<'_> {
+        self.other_line()
+    }
+
+    #[inline(always)]
+    fn other_line(&mut self) -> Event<'_> {
+        let line = self.filled();
         let (text, crlf) = match line {
             [text @ .., b'\r', b'\n'] => (text, true),
             line => (trimmed(line), false),
         };
-        // Nearly every line is an object; only another one can be an end or hold a header.
-        if text.last() != Some(&b')') {
+        // An object cannot be an end or hold a header.
+        if text.last().is_some_and(|last| *last != b')') {
             if let Some(at) = end_mark(text) {
                 if at == 0 {
                     return Event::End(self.end(0));
                 }
                 self.pending = Some(Pending::End(at));
-                return Event::Line(&self.line[..at]);
+                return Event::Line(self.line.get(..at).unwrap_or_default());
             }
             if let Some(at) = header_within(text) {
                 self.pending = Some(Pending::Header(at));
@@ -333,13 +367,7 @@ impl Framer {
         let length = text.len();
         self.crlf &= crlf;
         self.line_done(self.filled);
-        Event::Line(&self.line[..length])
-    }
-
-    /// The same, where it is done once.
-    #[cold]
-    fn last_line(&mut self) -> Event<'_> {
-        self.body_line()
+        Event::Line(self.line.get(..length).unwrap_or_default())
     }
 
     /// The line of so many bytes is part of the telegram.
@@ -352,12 +380,14 @@ impl Framer {
 
     /// The telegram's end mark stands at `at` of the line in the buffer.
     fn end(&mut self, at: usize) -> End {
+        let filled = mem::take(&mut self.filled);
+        let text = trimmed(self.line.get(..filled).unwrap_or_default());
+        let (counted, check) = text.split_at_checked(at + 1).unwrap_or((text, &[]));
         let mut crc = self.crc_before.clone();
-        crc.update(&self.line[..=at]);
-        let text = trimmed(&self.line[..mem::take(&mut self.filled)]);
+        crc.update(counted);
         self.state = State::Idle;
         End {
-            given: given(&text[at + 1..]),
+            given: given(check),
             computed: crc.value(),
             bytes: self.bytes + text.len() as u32,
             crlf: self.crlf,
@@ -393,7 +423,10 @@ fn end_mark(text: &[u8]) -> Option<usize> {
         return Some(0);
     }
     let mark = memchr::memrchr(b'!', text)?;
-    let glued = mark > 0 && text[mark - 1] == b')' && given(&text[mark + 1..]) != Given::Garbage;
+    let (object, [_, check @ ..]) = text.split_at_checked(mark)? else {
+        return None;
+    };
+    let glued = object.last() == Some(&b')') && given(check) != Given::Garbage;
     glued.then_some(mark)
 }
 
@@ -403,7 +436,8 @@ fn end_mark(text: &[u8]) -> Option<usize> {
 /// Between the two there may be noise with a `/` of its own, so what follows the last byte that no
 /// header contains is looked at first.
 fn header_within(text: &[u8]) -> Option<usize> {
-    let begins = |at: &usize| is_lettered(text, *at) && (*at == 0 || text[at - 1] != b'/');
+    let before = |at: usize| at.checked_sub(1).and_then(|before| text.get(before));
+    let begins = |at: &usize| is_lettered(text, *at) && before(*at) != Some(&b'/');
     let first = text.first() == Some(&b'/');
     slashes_from(clean_from(text), text)
         .find(begins)
@@ -418,7 +452,8 @@ fn clean_from(text: &[u8]) -> usize {
 }
 
 fn slashes_from(start: usize, text: &[u8]) -> impl Iterator<Item = usize> {
-    memchr::memchr_iter(b'/', &text[start..]).map(move |at| start + at)
+    let text = text.get(start..).unwrap_or_default();
+    memchr::memchr_iter(b'/', text).map(move |at| start + at)
 }
 
 /// Whether the `/` at `at` has the first letters of a manufacturer behind it.

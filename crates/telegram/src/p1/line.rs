@@ -1,11 +1,6 @@
 //! One line of a telegram: `A-B:C.D.E(value)(value)…` (P1 companion standard 5.0.2 §6.3).
 
-use nom::{
-    IResult, Parser,
-    character::complete::{char, one_of, u8 as number_u8},
-    combinator::{all_consuming, peek},
-    multi::fold_many1,
-};
+use nom::{IResult, Parser, combinator::all_consuming, multi::fold_many1};
 
 use super::{
     obis::Obis,
@@ -50,8 +45,12 @@ impl<'a> Line<'a> {
 
 /// Whether a line that follows no grammar has lost a bracket.
 pub fn oddity(text: &[u8]) -> Oddity {
-    let count = |bracket| text.iter().filter(|byte| **byte == bracket).count();
-    if count(b'(') == count(b')') {
+    let open = text.iter().fold(0i32, |open, byte| match byte {
+        b'(' => open.wrapping_add(1),
+        b')' => open.wrapping_sub(1),
+        _ => open,
+    });
+    if open == 0 {
         Oddity::Malformed
     } else {
         Oddity::Unbalanced
@@ -86,8 +85,13 @@ fn obis(input: &[u8]) -> IResult<&[u8], Obis, ()> {
 
 /// The F group, and what follows it up to the first bracket: nothing.
 fn f_group(input: &[u8]) -> Result<&[u8], nom::Err<()>> {
-    let (input, _) = (one_of("*."), number_u8, peek(char('('))).parse(input)?;
-    Ok(input)
+    let [b'*' | b'.', input @ ..] = input else {
+        return Err(nom::Err::Error(()));
+    };
+    match number(input)?.0 {
+        input @ [b'(', ..] => Ok(input),
+        _ => Err(nom::Err::Error(())),
+    }
 }
 
 /// A number up to 255. Three of these stand in every line, which is why they are not left to a
@@ -114,8 +118,9 @@ fn number(input: &[u8]) -> IResult<&[u8], u8, ()> {
 fn group(input: &[u8]) -> IResult<&[u8], &[u8], ()> {
     if let [b'(', value @ ..] = input
         && let Some(end) = value.iter().position(|byte| *byte == b')')
+        && let Some((value, [_, rest @ ..])) = value.split_at_checked(end)
     {
-        return Ok((&value[end + 1..], &value[..end]));
+        return Ok((rest, value));
     }
     Err(nom::Err::Error(()))
 }

@@ -2,10 +2,11 @@
 //!
 //! [`cipher`] opens the frames of encrypted ports; [`framing`] cuts the byte stream into lines and runs the [`crc`] along; [`line`](mod@line)
 //! reads one line into an [`obis`] id and its bracketed groups; [`value`] and [`timestamp`] read a
-//! group. Nothing here knows what an OBIS id means.
+//! group. [`foreign`] names ports that are none of these. Nothing here knows what an OBIS id means.
 
 pub mod cipher;
 pub mod crc;
+pub mod foreign;
 pub mod framing;
 pub mod line;
 pub mod obis;

@@ -47,8 +47,8 @@ pub fn tst(bytes: &[u8]) -> Option<Stamp> {
 
 fn stamp(digits: &[u8], letter: &[u8]) -> Option<Stamp> {
     let mut pairs = [0u32; 6];
-    for (pair, value) in digits.chunks_exact(2).zip(&mut pairs) {
-        *value = u32::from(decimal(pair[0])?) * 10 + u32::from(decimal(pair[1])?);
+    for ([tens, ones], value) in digits.as_chunks().0.iter().zip(&mut pairs) {
+        *value = u32::from(decimal(*tens)?) * 10 + u32::from(decimal(*ones)?);
     }
     let [year, month, day, hour, minute, second] = pairs;
     // 35255255255255255S: the same "not specified", its fields not cut to two digits.
@@ -104,7 +104,8 @@ pub fn days_in(year: u32, month: u32) -> u32 {
 pub fn days_since_1970(year: u32, month: u32, day: u32) -> u32 {
     const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
     let leap_days = year.div_ceil(4) + u32::from(year.is_multiple_of(4) && month > 2);
-    10_957 + year * 365 + leap_days + BEFORE[month as usize - 1] + day - 1
+    let before = BEFORE.get((month as usize).wrapping_sub(1)).unwrap_or(&0);
+    10_957 + year * 365 + leap_days + before + day - 1
 }
 
 /// Whether Central European local time `local` (seconds) is daylight saving time: from the last
@@ -188,29 +189,30 @@ impl Calendar {
             self.minute,
             self.second,
         ];
-        for (place, field) in text.chunks_exact_mut(2).zip(fields) {
-            put(place, field);
+        for (place, field) in text.as_chunks_mut().0.iter_mut().zip(fields) {
+            *place = two_digits(field);
         }
         text
     }
 
     /// `2019-08-27T13:55:11Z`.
     pub fn iso8601(&self) -> [u8; 20] {
-        let mut text = *b"0000-00-00T00:00:00Z";
-        put(&mut text[0..2], self.year / 100);
-        put(&mut text[2..4], self.year % 100);
-        put(&mut text[5..7], self.month);
-        put(&mut text[8..10], self.day);
-        put(&mut text[11..13], self.hour);
-        put(&mut text[14..16], self.minute);
-        put(&mut text[17..19], self.second);
-        text
+        let [c0, c1] = two_digits(self.year / 100);
+        let [y0, y1] = two_digits(self.year % 100);
+        let [m0, m1] = two_digits(self.month);
+        let [d0, d1] = two_digits(self.day);
+        let [h0, h1] = two_digits(self.hour);
+        let [n0, n1] = two_digits(self.minute);
+        let [s0, s1] = two_digits(self.second);
+        [
+            c0, c1, y0, y1, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1,
+            b'Z',
+        ]
     }
 }
 
-fn put(place: &mut [u8], value: u32) {
-    place[0] = b'0' + (value / 10) as u8;
-    place[1] = b'0' + (value % 10) as u8;
+fn two_digits(value: u32) -> [u8; 2] {
+    [value / 10, value % 10].map(|digit| b'0' + digit as u8)
 }
 
 #[cfg(test)]

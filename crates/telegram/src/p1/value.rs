@@ -96,7 +96,7 @@ pub fn number(input: &[u8]) -> IResult<&[u8], Number, ()> {
     // Nine digits fit 32 bits. More are so rare that they are read again.
     let magnitude = match width + decimals {
         ..=9 => i64::from(value),
-        _ => large(&text[..text.len() - rest.len()]),
+        _ => large(text.get(..text.len() - rest.len()).unwrap_or_default()),
     };
     let number = Number {
         mantissa: if negative { -magnitude } else { magnitude },
@@ -155,13 +155,13 @@ impl Number {
     /// The number without leading zeros, all its decimals kept: `57.460`, `-0.065`, `2`.
     pub fn format(self, buffer: &mut [u8; FORMATTED_MAX]) -> &[u8] {
         let length = self.write(buffer).unwrap_or(0);
-        &buffer[..length]
+        buffer.get(..length).unwrap_or_default()
     }
 
     /// As [`format`](Self::format), with the leading zeros as sent: `000057.460`.
     pub fn format_as_sent(self, buffer: &mut [u8; FORMATTED_MAX]) -> &[u8] {
         let length = self.write_as_sent(buffer).unwrap_or(0);
-        &buffer[..length]
+        buffer.get(..length).unwrap_or_default()
     }
 
     /// Writes what [`format`](Self::format) gives to the front of `room` and returns its length; `None` when

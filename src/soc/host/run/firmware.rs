@@ -25,6 +25,7 @@ use super::{Error, Flags, Options, device::StateDir, given_up, view::View};
 use crate::{
     app::{
         self, caller,
+        detection::Detection,
         mailbox::Mailbox,
         meter::Meter,
         ntp, outlet,
@@ -304,13 +305,15 @@ impl Firmware<'_, '_> {
         let mailbox = Mailbox::new(&mut one);
         let mut room = publisher::Room::new();
         let monitor = (view, device);
-        let mut meter = Meter::new(&mut other, settings, &mailbox, stats, &monitor);
+        let detection = Detection::new();
+        let mut meter = Meter::new(&mut other, settings, &mailbox, stats, &monitor, &detection);
         let mut publisher = Publisher {
             network: &Net,
             settings,
             name,
             mailbox: &mailbox,
             store: self.store,
+            detection: &detection,
             stats,
             monitor: &monitor,
             remote,
@@ -330,8 +333,10 @@ impl Firmware<'_, '_> {
             let published = async {
                 match settings.mqtt_server.as_str() {
                     "-" => {
+                        detection.recall(self.store, stats).await;
                         while let Some(reading) = mailbox.take().await {
                             reading.done();
+                            detection.keep(self.store, stats).await;
                         }
                         Ok(())
                     }

@@ -25,6 +25,7 @@ use crate::{
         stats::Stats,
     },
     p1::{
+        foreign::Protocol,
         port::{Format, LineSettings},
         timestamp::local,
         value::FORMATTED_MAX,
@@ -301,6 +302,13 @@ impl Monitor for View {
             text += "; is the cable in, and does it assert Data Request?";
         }
         self.warn(&text);
+    }
+
+    fn foreign_port(&self, protocol: Protocol) {
+        self.warn(&format!(
+            "this is no P1 port: it sends {} frames, which are not read here; ask the grid company for the P1 port",
+            protocol.name()
+        ));
     }
 
     fn port_failed<E: Error>(&self, error: &E) {

@@ -1,7 +1,4 @@
-//! What meters do that the standards do not say. Most of it has a fixture whose name says it
-//! (`fixtures/SOURCES.md`), framing, numbers and time stamps have unit tests; the rest is here.
-
-mod support;
+//! Which of several values counts, and what is believed of one.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +6,11 @@ use metertrekker::metric::{self, Device};
 use metertrekker::p1::obis::Obis;
 use metertrekker::reading::{Reading, Skip};
 use metertrekker::receiver::{CrcPolicy, Receiver};
-use support::telegram::{newest, read, shown, telegram};
 
-const DUTCH: &str = "ISK5\\2M550E-1012";
-
-/// What counts under a name in a telegram of these lines.
-fn named(name: &str, lines: &[&str]) -> Vec<String> {
-    newest(&read(&telegram(DUTCH, lines)).0, name)
-}
+use super::{
+    DUTCH, named,
+    support::telegram::{read, shown, telegram},
+};
 
 #[test]
 fn the_message_counts_and_not_the_empty_text_code_before_it() {

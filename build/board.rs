@@ -176,7 +176,12 @@ pub fn read_like(
             find(like.get_ref()).map_err(|problem| format!("{}: {problem}", at(start)))?;
         let base = read(&base_file, &base_text)?;
         if base.soc != board.soc {
-            let problem = format!("{} is an {}, this a {}", like.get_ref(), base.soc, board.soc);
+            let problem = format!(
+                "{} is an {}, this a {}",
+                like.get_ref(),
+                base.soc,
+                board.soc
+            );
             return Err(format!("{}: {problem}", at(start)));
         }
         board.commands = board.commands.or(base.commands);
@@ -231,9 +236,7 @@ impl Board {
                 (true, false) => Some(format!("table `{name}`: only an esp8266 has it")),
                 _ => None,
             })
-            .or_else(|| {
-                self.flash.as_ref()?.misplaced(&self.memory.as_ref()?.irom)
-            })
+            .or_else(|| self.flash.as_ref()?.misplaced(&self.memory.as_ref()?.irom))
     }
 
     /// Its pins, when it is an ESP8266.

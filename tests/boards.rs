@@ -128,12 +128,7 @@ fn pins_that_contradict_the_chip_or_each_other_are_refused() {
             4,
             &format!("p1 is GPIO3, and `swap` takes UART0 to GPIO13: {receivers}"),
         ),
-        (
-            p1,
-            "p1 = { gpio = 3 }",
-            4,
-            "missing field `inverted`",
-        ),
+        (p1, "p1 = { gpio = 3 }", 4, "missing field `inverted`"),
         (
             p1,
             "p1 = { gpio = 3, inverted = true, speed = 9600 }",
@@ -287,7 +282,11 @@ fn areas_that_overlap_or_leave_the_chip_are_refused() {
         assert_eq!(problem(&chip(from, to)), expected, "{to}");
     }
     // What is mapped ends before the chip.
-    let large = chip("size = 0x100000", "size = 0x400000").replacen("length = 0x73000", "length = 0x101000", 1);
+    let large = chip("size = 0x100000", "size = 0x400000").replacen(
+        "length = 0x73000",
+        "length = 0x101000",
+        1,
+    );
     assert_eq!(
         problem(&large),
         "boards/x.toml:9: `image` ends at 0x101000, and the chip maps flash up to 0x100000"
@@ -343,9 +342,11 @@ fn a_board_has_the_tables_of_the_one_that_it_is_like() {
         "boards/y.toml:4: base is an esp8266, this a qemu"
     );
     let boards = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards");
-    let missing = board::read_like("boards/y.toml", "about = \"y\"\nsoc = \"esp8266\"\nlike = \"d2\"", |name| {
-        board::load(&boards, name).map(|_| unreachable!())
-    });
+    let missing = board::read_like(
+        "boards/y.toml",
+        "about = \"y\"\nsoc = \"esp8266\"\nlike = \"d2\"",
+        |name| board::load(&boards, name).map(|_| unreachable!()),
+    );
     assert_eq!(
         missing.unwrap_err(),
         "boards/y.toml:3: no board d2: there are d1-mini, d1-mini-swap, esp-01s, host, nodemcu, qemu, slimmelezer"
@@ -353,7 +354,9 @@ fn a_board_has_the_tables_of_the_one_that_it_is_like() {
     // What is wrong in a table is said of the file where it is.
     let broken = base.replace("gpio = 2, lit", "gpio = 3, lit");
     let text = "about = \"y\"\nsoc = \"esp8266\"\nlike = \"base\"\n";
-    let found = board::read_like("boards/y.toml", text, |_| Ok(("boards/base.toml".into(), broken)));
+    let found = board::read_like("boards/y.toml", text, |_| {
+        Ok(("boards/base.toml".into(), broken))
+    });
     assert_eq!(
         found.unwrap_err(),
         "boards/base.toml:6: led is GPIO3, as p1: valid are 2, 4, 5, 12, 13, 14, 15"

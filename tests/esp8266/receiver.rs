@@ -289,6 +289,20 @@ fn typing_keeps_the_receiver_and_releases_the_request() {
 }
 
 #[test]
+fn who_waits_for_the_console_is_told_when_it_is_done() {
+    Bench::run(D1_MINI, async |bench| {
+        bench.uart.console_done().await;
+        assert_eq!(Instant::now(), Instant::from_secs(10));
+        bench.hear(3, TERMINAL, b"x");
+        moment().await;
+        bench.uart.console_done().await;
+        assert_eq!(Instant::now(), Instant::from_secs(70));
+        bench.uart.console_done().await;
+        assert_eq!(Instant::now(), Instant::from_secs(70));
+    });
+}
+
+#[test]
 fn nothing_is_asked_for_before_somebody_does() {
     Bench::run(D1_MINI, async |bench| {
         at(100).await;

@@ -369,10 +369,8 @@ impl<R: Registers, const N: usize> Uart0<R, N> {
     pub async fn console_done(&self) {
         loop {
             let now = Instant::now();
-            let state = self.state.borrow();
-            let until = state.as_ref().map(|state| state.share.is_kept_until(now));
-            drop(state);
-            match until {
+            let share = self.state.borrow().as_ref().map(|state| state.share);
+            match share.map(|share| share.is_kept_until(now)) {
                 Some(None) => return,
                 Some(Some(until)) => Timer::at(until).await,
                 None => Timer::after(LOOK).await,

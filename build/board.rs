@@ -1,7 +1,18 @@
 //! A board's file to what the linker needs of it.
 
+#[path = "board/flash.rs"]
+pub mod flash;
+#[path = "board/pins.rs"]
+pub mod pins;
+
+use std::fs;
+use std::path::Path;
+
 use serde::Deserialize;
 use toml::Spanned;
+
+use flash::Flash;
+use pins::Pins;
 
 /// A file in `boards/`.
 #[derive(Debug, Deserialize)]
@@ -13,11 +24,16 @@ pub struct Board {
     /// The folder below `src/soc` with its code.
     #[allow(dead_code)] // Not every build script asks.
     pub soc: String,
+    /// The board whose tables it has, but for those that are in its file.
+    like: Option<Spanned<String>>,
     /// For boards that have the command protocol.
     commands: Option<Commands>,
     /// What a program for a PC need not know.
     memory: Option<Memory>,
     ram: Option<Ram>,
+    /// What only an ESP8266 has.
+    pins: Option<Pins>,
+    flash: Option<Flash>,
 }
 
 /// What the command protocol may take.
@@ -97,39 +113,142 @@ struct Memory {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Region {
+pub struct Region {
     origin: u32,
     length: u32,
 }
 
-/// Reads a board's text; the error names the file, and the line as far as TOML knows it.
+/// Reads the board `name` of `folder`, and the one that it is like.
+#[allow(dead_code)] // Not every build script asks.
+pub fn load(folder: &Path, name: &str) -> Result<Board, String> {
+    let text = text(folder, name)?;
+    read_like(&file(folder, name), &text, |base| {
+        let text = self::text(folder, base)?;
+        Ok((file(folder, base), text))
+    })
+}
+
+fn file(folder: &Path, name: &str) -> String {
+    folder.join(format!("{name}.toml")).display().to_string()
+}
+
+fn text(folder: &Path, name: &str) -> Result<String, String> {
+    let boards = names(folder);
+    if !boards.iter().any(|board| board == name) {
+        return Err(format!("no board {name}: there are {}", boards.join(", ")));
+    }
+    let file = file(folder, name);
+    fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))
+}
+
+/// The boards that there are.
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Reads the text of a board that is like no other; the error names the file, and the line as far as TOML knows it.
 pub fn read(file: &str, text: &str) -> Result<Board, String> {
+    read_like(file, text, |base| Err(format!("no board {base} here")))
+}
+
+/// Reads a board's text, and by `find` file and text of the one that it is like.
+pub fn read_like(
+    file: &str,
+    text: &str,
+    find: impl FnOnce(&str) -> Result<(String, String), String>,
+) -> Result<Board, String> {
     let at = |start: usize| format!("{file}:{}", 1 + text[..start].matches('\n').count());
-    let board: Board = toml::from_str(text).map_err(|error: toml::de::Error| {
-        let start = error.span().map_or(0, |span| span.start);
-        format!("{}: {}", at(start), error.message())
-    })?;
+    let mut board = parse(file, text)?;
+    // Where a mistake is depends on the file, so each is looked at by itself first.
+    if let Some((start, problem)) = board.own_problem() {
+        return Err(format!("{}: {problem}", at(start)));
+    }
+    if let Some(like) = board.like.take() {
+        let start = like.span().start;
+        let (base_file, base_text) =
+            find(like.get_ref()).map_err(|problem| format!("{}: {problem}", at(start)))?;
+        let base = read(&base_file, &base_text)?;
+        if base.soc != board.soc {
+            let problem = format!(
+                "{} is an {}, this a {}",
+                like.get_ref(),
+                base.soc,
+                board.soc
+            );
+            return Err(format!("{}: {problem}", at(start)));
+        }
+        board.commands = board.commands.or(base.commands);
+        board.memory = board.memory.or(base.memory);
+        board.ram = board.ram.or(base.ram);
+        board.pins = board.pins.or(base.pins);
+        board.flash = board.flash.or(base.flash);
+    }
     match board.problem() {
-        Some((start, problem)) => Err(format!("{}: {problem}", at(start))),
+        Some(problem) => Err(format!("{file}:1: {problem}")),
         None => Ok(board),
     }
+}
+
+fn parse(file: &str, text: &str) -> Result<Board, String> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = 1 + text[..start].matches('\n').count();
+        format!("{file}:{line}: {}", error.message())
+    })
 }
 
 /// What `owed` may be above the truth: changes of a few bytes should not touch the file.
 const SLACK: u64 = 512;
 
 impl Board {
-    /// What contradicts itself or is not there, and where.
-    fn problem(&self) -> Option<(usize, String)> {
-        if let Some(problem) = self.commands.as_ref().and_then(Commands::problem) {
-            return Some(problem);
+    /// What contradicts itself in one of its tables, and where.
+    fn own_problem(&self) -> Option<(usize, String)> {
+        let commands = self.commands.as_ref().and_then(Commands::problem);
+        commands
+            .or_else(|| self.ram.as_ref().and_then(Ram::problem))
+            .or_else(|| self.pins.as_ref().and_then(Pins::problem))
+            .or_else(|| self.flash.as_ref().and_then(Flash::problem))
+    }
+
+    /// What is missing, or does not go together.
+    fn problem(&self) -> Option<String> {
+        if self.is_program() {
+            return None;
         }
-        match (&self.memory, &self.ram) {
-            _ if self.is_program() => None,
-            (None, _) => Some((0, "missing table `memory`".into())),
-            (_, None) => Some((0, "missing table `ram`".into())),
-            (_, Some(ram)) => ram.problem(),
-        }
+        let is_chip = self.soc == "esp8266";
+        let tables = [
+            ("memory", self.memory.is_some(), true),
+            ("ram", self.ram.is_some(), true),
+            ("pins", self.pins.is_some(), is_chip),
+            ("flash", self.flash.is_some(), is_chip),
+        ];
+        tables
+            .into_iter()
+            .find_map(|(name, is_there, is_due)| match (is_there, is_due) {
+                (false, true) => Some(format!("missing table `{name}`")),
+                (true, false) => Some(format!("table `{name}`: only an esp8266 has it")),
+                _ => None,
+            })
+            .or_else(|| self.flash.as_ref()?.misplaced(&self.memory.as_ref()?.irom))
+    }
+
+    /// Its pins, when it is an ESP8266.
+    #[allow(dead_code)] // Not every build script asks.
+    pub fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// Its flash, when it is an ESP8266.
+    #[allow(dead_code)] // Not every build script asks.
+    pub fn flash(&self) -> Option<&Flash> {
+        self.flash.as_ref()
     }
 
     /// Whether it is a program for a PC and no image.

@@ -319,6 +319,11 @@ impl Settings {
         Some(())
     }
 
+    /// Whether there is a password for the broker and nobody to whom it belongs.
+    pub fn is_password_alone(&self) -> bool {
+        self.mqtt_user.is_empty() && !self.mqtt_password.is_empty()
+    }
+
     /// A setting as [`set`](Self::set) takes it; empty for a name that is none.
     pub fn get(&self, name: &str) -> Text<64> {
         let number = |number: u16| {

@@ -248,7 +248,8 @@ where
                 self.stats.failed_connections.count();
             }
             let retry = backoff.wait();
-            self.monitor.disconnected(lost.failure(), retry);
+            let server = &self.settings.mqtt_server;
+            self.monitor.disconnected(server, lost.failure(), retry);
             Timer::after(retry).await;
         }
     }
@@ -303,7 +304,7 @@ where
         let mut link = with_timeout(STEP, handshake).await??;
         let after = since.elapsed();
         self.stats.connections.count();
-        self.monitor.connected(after);
+        self.monitor.connected(&self.settings.mqtt_server, after);
         let in_flight = core::mem::take(in_flight);
         if link.connect_event() == ConnectEvent::Connected {
             changes.lost();
@@ -361,8 +362,10 @@ where
         let error = match link.poll().await {
             Ok(message) => {
                 // A command that the broker has kept would be done again and again.
-                if let Some(message) = message.filter(|message| !message.retained()) {
-                    self.remote.received(message.topic(), message.payload());
+                if let Some(message) = message.filter(|message| !message.retained())
+                    && !self.remote.received(message.topic(), message.payload())
+                {
+                    self.stats.lost_commands.count();
                 }
                 return Ok(());
             }

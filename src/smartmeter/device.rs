@@ -417,7 +417,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                     let _ = uwrite!(text, "Daily restart now!");
                 });
                 Timer::after(LAST_WORDS).await;
-                let _ = self.restart();
+                self.restart();
             }
         }
     }
@@ -456,6 +456,11 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     /// # Errors
     /// [`Refusal::Storage`].
     pub fn keep_energy(&self) -> Result<(), Refusal> {
+        // First, so that what is kept is what is counted then, and not what a reset has made an end of.
+        let store = &mut *self.store.try_lock().map_err(|_| {
+            self.stats.storage_errors.count();
+            Refusal::Storage
+        })?;
         let (counted, kept) = {
             let state = self.state.borrow();
             (state.energy.counted(), state.kept)
@@ -463,15 +468,15 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let Some(counted) = counted.filter(|_| counted != kept) else {
             return Ok(());
         };
-        self.put(Key::Energy, &counted.to_bytes())?;
+        self.put_in(store, Key::Energy, &counted.to_bytes())?;
         self.state.borrow_mut().kept = Some(counted);
         Ok(())
     }
 
-    fn restart(&self) -> Result<(), Refusal> {
-        self.keep_energy()?;
+    fn restart(&self) {
+        // What cannot be kept is counted. Whose flash fails needs a restart more than others.
+        let _ = self.keep_energy();
         self.restart.signal(());
-        Ok(())
     }
 
     async fn reset(&self, reset: Reset) -> Result<(), Refusal> {

@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    env,
     fmt::Write,
     fs,
     net::{Ipv6Addr, SocketAddr},
@@ -32,7 +31,7 @@ use metertrekker::{
         command::COMMANDS,
         device::{Client, Device, Link, News, Peer},
         journal::{self, Journal, MAX_TEXT},
-        line::{Line, Lines},
+        line::{self, Line, Lines},
         log::Level,
         stream::Packet,
     },
@@ -43,6 +42,7 @@ use metertrekker::{
 use ufmt::uwrite;
 
 use super::{
+    goldens,
     sessions::with_device,
     telegrams::{old, one_phase, reading, three_phases},
     time_server::TimeServer,
@@ -155,7 +155,7 @@ async fn script(
             answer.clear();
             match input.next(&mut format!("{request}\r\n").as_bytes()) {
                 Some(Line::Text(line)) => device.answer(line, &mut the_client, &mut answer).await,
-                Some(Line::TooLong) => device.answer_too_long(&mut answer),
+                Some(Line::TooLong) => device.answer_too_long(line::MAX, &mut answer),
                 None => panic!("no line"),
             }
             let mut all = String::new();
@@ -187,9 +187,10 @@ async fn script(
             ["seconds", count] => Timer::after(Duration::from_secs(count.parse().unwrap())).await,
             ["stream", "connects"] => assert!(device.raw_joined(([192, 168, 0, 9], 49_999).into())),
             ["stream", "leaves"] => device.raw_left(([192, 168, 0, 9], 49_999).into()),
-            ["broker", "connects"] => device.connected(Duration::from_secs(0)),
+            ["broker", "connects"] => device.connected("192.168.1.10", Duration::MIN),
             ["broker", "leaves"] => {
-                device.disconnected::<Infallible>(Failure::Closed, Duration::from_secs(1));
+                let retry = Duration::from_secs(1);
+                device.disconnected::<Infallible>("192.168.1.10", Failure::Closed, retry);
             }
             // The network is there.
             ["network"] => started.signal(()),
@@ -234,7 +235,7 @@ fn golden() -> String {
 fn every_request_has_its_answer() {
     let golden = golden();
     let replayed = block_on_virtual(replayed(&golden));
-    if env::var_os("UPDATE_GOLDEN").is_some() {
+    if goldens::is_updated("UPDATE_GOLDEN") {
         fs::write(PATH, replayed).unwrap();
         return;
     }

@@ -93,6 +93,32 @@ fn a_client_is_greeted_and_told_each_second_that_the_device_is_alive() {
 }
 
 #[test]
+fn a_line_without_its_end_is_taken_after_ten_seconds_of_silence() {
+    let [one] = wires();
+    let network = Network::new();
+    serve(&network, async |_| {
+        network.connect(&one);
+        one.send("{\"cmd\":\"log\",\"level\":\"warning\"}\n");
+        pause(100).await;
+        one.lines();
+        one.send("{\"cmd\":\"get");
+        pause(8_000).await;
+        one.send("Voltage\"}");
+        pause(8_900).await;
+        assert_eq!(one.lines(), [""; 0]);
+        pause(2_000).await;
+        assert_eq!(one.lines(), [VOLTAGE]);
+        // It is over, and the next one is whole.
+        one.send("\n{\"cmd\":\"getVoltage\"}\r\n");
+        pause(12_000).await;
+        assert_eq!(one.lines(), [VOLTAGE]);
+        one.send("x".repeat(700));
+        pause(12_000).await;
+        assert_eq!(one.lines().len(), 2, "the answer, and what all are told");
+    });
+}
+
+#[test]
 fn the_others_are_told_of_clients_that_come_and_go() {
     let [one, two] = wires();
     let network = Network::new();

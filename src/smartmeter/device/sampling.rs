@@ -409,10 +409,15 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// Lets so many samples go of a sampling with flow control.
     pub(super) fn request_samples(&self, samples: i64) -> Result<(), Refusal> {
         let mut sampling = self.sampling.borrow_mut();
-        let begun = sampling.as_mut().filter(|sampling| {
-            sampling.flow_control && !sampling.is_stopped && sampling.has_begun(Instant::now())
-        });
+        let begun = sampling
+            .as_mut()
+            .filter(|sampling| !sampling.is_stopped && sampling.has_begun(Instant::now()));
         let sampling = begun.ok_or(Refusal::Idle)?;
+        if !sampling.flow_control {
+            return Err(Refusal::Argument(
+                "This sampling goes unasked: order it with flowCtr",
+            ));
+        }
         match samples {
             10..=2000 => sampling.stream.request(samples as u32),
             _ => return Err(Refusal::Samples(samples)),

@@ -10,6 +10,7 @@ use std::{
     boxed::Box,
     hash::{BuildHasher, RandomState},
     net::UdpSocket,
+    vec::Vec,
 };
 
 use async_channel::Receiver;
@@ -38,7 +39,7 @@ use crate::{
     mdns,
     p1::port::Port,
     reading::Reading,
-    settings::Settings,
+    settings::{KEYS, Settings},
     smartmeter::{
         device::{Change, Client, Device, Peer},
         journal,
@@ -242,13 +243,15 @@ pub struct Firmware<'a, 'f> {
 impl Firmware<'_, '_> {
     /// Runs from one restart to the next, until it is interrupted, or with `once` until the input's end.
     pub async fn run(&self, port: &mut impl Port, clients: &mut Clients) -> Result<(), Error> {
+        let mut flags = self.flags.clone();
         loop {
             let name = self.state.device_name();
             let device = Device::open(name, clock, self.store, self.stats)
                 .await
                 .with_journal(self.journal)
                 .with_max_rate(MAX_RATE);
-            device.adjust(|settings| self.flags.apply(settings));
+            device.adjust(|settings| flags.apply(settings));
+            let started = device.settings();
             let remote = Mqtt::new();
             let log = device.keep_log();
             let serving = join3(clients.serve(&device), remote.run(&device), log);
@@ -258,7 +261,13 @@ impl Firmware<'_, '_> {
                     let _ = device.keep_energy();
                     return result;
                 }
-                Either::First(None) => self.view.restarted(),
+                Either::First(None) => {
+                    let settings = device.settings();
+                    let names = KEYS.iter().map(|key| key.name);
+                    let changed = names.filter(|name| settings.get(name) != started.get(name));
+                    flags.yield_to(&changed.collect::<Vec<_>>());
+                    self.view.restarted();
+                }
                 Either::Second((never, ..)) => match never {},
             }
         }

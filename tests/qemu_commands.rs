@@ -25,6 +25,7 @@ use metertrekker::{
     soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
     storage::Store,
 };
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::Value as Json;
 use support::child::{PATIENCE, Running};
 use support::firmware::{self, text};
@@ -356,9 +357,9 @@ fn one_that_never_reads_keeps_nobody_waiting_and_loses_its_place() {
     tell(&mut board);
     let deaf = Caller::connect(port);
     let mut others = [Caller::connect(port), Caller::connect(port)];
-    let patience = deaf
-        .stream
-        .set_write_timeout(Some(Duration::from_millis(500)));
+    let small = set_socket_recv_buffer_size(&deaf.stream, 4096);
+    small.expect("a small buffer");
+    let patience = deaf.stream.set_write_timeout(Some(Duration::from_secs(1)));
     patience.expect("a time limit");
     let requests = "{\"cmd\":\"settings\"}\r\n".repeat(100);
     // Until nothing more is taken: all that is between here and there is full of answers and of requests.
@@ -380,7 +381,9 @@ fn the_time_is_that_of_a_real_server() {
     let Some(mut chrony) = Chrony::start() else {
         return;
     };
-    let Some((mut board, port)) = start(&[]) else {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = format!("state={}", folder.path().join("state").display());
+    let Some((mut board, port)) = start(&[&state]) else {
         return;
     };
     let meters_time = ["0-0:1.0.0(200101120000W)"];
@@ -600,11 +603,11 @@ fn a_resolver_finds_the_board_and_follows_its_new_name() {
     caller.send(r#"{"cmd":"mdns","payload":{"name":"kitchen"}}"#);
     let gone = ["_elec", "_arduino"].map(|kind| format!("- meter1.{kind}._tcp.local. gone"));
     wait_for_all(&mut resolver, &gone);
-    wait_for_all(&mut resolver, &services("kitchen", "kitchen", "10.0.2.15"));
     // Another name starts the board over.
     assert_eq!(board.console().wait_for_end().code(), Some(6));
     drop(board);
     let _board = begin(network.as_flattened(), &words).expect("QEMU");
+    wait_for_all(&mut resolver, &services("kitchen", "kitchen", "10.0.2.15"));
     let mut caller = Caller::connect(port);
     assert_eq!(caller.ask_json(r#"{"cmd":"info"}"#)["name"], "kitchen");
 }

@@ -3,6 +3,7 @@
 use core::{
     convert::Infallible,
     future::pending,
+    pin::pin,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -11,6 +12,7 @@ use embassy_executor::{SpawnError, Spawner};
 use embassy_futures::{
     block_on,
     join::{join3, join4},
+    select::select,
 };
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_sync::mutex::Mutex;
@@ -396,10 +398,18 @@ async fn serve_client(
     match server::session(device, doors.get(number), room).await {}
 }
 
-/// Calls the stream server.
+/// Calls the stream server, while there is an address: a call that is older than the address would be given up.
 #[embassy_executor::task]
 async fn call_server(device: &'static TheDevice, network: CommandNetwork, room: &'static mut Room) {
-    match caller::run(device, &network, room).await {}
+    let Some(mut address) = device.network() else {
+        return;
+    };
+    loop {
+        address.get_and(Option::is_some).await;
+        // Not in the place that it is moved to and in the one that it comes from.
+        let calling = pin!(caller::run(device, &network, room));
+        select(address.changed_and(Option::is_none), calling).await;
+    }
 }
 
 /// Serves the client of raw streams, and sends datagrams with samples.

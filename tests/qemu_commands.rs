@@ -348,32 +348,39 @@ fn one_too_many_is_turned_away_and_one_that_is_cut_leaves_its_place() {
     assert!(next.ask(VOLTAGE).contains(r#""error":false"#));
 }
 
-/// A client that asks and asks and never reads.
+/// A client that orders all samples there are and never reads.
 #[test]
 fn one_that_never_reads_keeps_nobody_waiting_and_loses_its_place() {
     let Some((mut board, port)) = start(&[]) else {
         return;
     };
     tell(&mut board);
-    let deaf = Caller::connect(port);
-    let mut others = [Caller::connect(port), Caller::connect(port)];
+    let mut deaf = Caller::connect(port);
     let small = set_socket_recv_buffer_size(&deaf.stream, 4096);
     small.expect("a small buffer");
-    let patience = deaf.stream.set_write_timeout(Some(Duration::from_secs(1)));
-    patience.expect("a time limit");
-    let requests = "{\"cmd\":\"settings\"}\r\n".repeat(100);
-    // Until nothing more is taken: all that is between here and there is full of answers and of requests.
-    while (&deaf.stream).write_all(requests.as_bytes()).is_ok() {}
+    let mut others = [Caller::connect(port), Caller::connect(port)];
+    deaf.send(r#"{"cmd":"sample","payload":{"type":"TCP","rate":32000}}"#);
+    let info = r#"{"cmd":"info"}"#;
+    others[0].ask_until(info, |info| info["state"] == "busy");
     for number in 2..=4 {
         for other in &mut others {
-            assert!(other.ask(VOLTAGE).contains(r#""error":false"#));
+            assert_eq!(other.ask_json(info)["state"], "busy");
         }
         board.send(&fixture("meters/esmr50.p1"));
         board.wait_for_event("accepted", number);
     }
-    // What takes nothing is given up, and there is a place again.
+    // Once all that is between here and there is full, it is given up, and there is a place again.
+    let deadline = Instant::now() + 3 * PATIENCE;
+    while !others[0]
+        .line()
+        .ends_with("TCP disconnected while streaming")
+    {
+        assert!(Instant::now() < deadline, "it is given up");
+    }
     let mut next = Caller::connect(port);
-    assert!(next.ask(VOLTAGE).contains(r#""error":false"#));
+    for caller in others.iter_mut().chain([&mut next]) {
+        assert_eq!(caller.ask_json(info)["state"], "idle");
+    }
 }
 
 #[test]
@@ -392,8 +399,13 @@ fn the_time_is_that_of_a_real_server() {
     let mut caller = Caller::connect(port);
     let server = format!(r#""server":"10.0.2.2","port":{}"#, chrony.port());
     caller.send(&format!(r#"{{"cmd":"timeServer","payload":{{{server}}}}}"#));
-    caller.told("timeServer");
-    let mut lines = vec![];
+    let mut lines = vec![caller.line()];
+    while !lines
+        .iter()
+        .any(|line| line.contains(r#""cmd":"timeServer""#))
+    {
+        lines.push(caller.line());
+    }
     let is_set = |line: &String| line.contains("The clock was set forward by ");
     // A busy machine may be too late for its 200 ms, and is asked again.
     for _ in 0..20 {

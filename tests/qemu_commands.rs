@@ -5,14 +5,15 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use embassy_sync::mutex::Mutex;
 use metertrekker::{
-    app::{monitor::Monitor, server::PORT, stats::Stats},
+    app::{monitor::Monitor, outlet, server::PORT, stats::Stats},
     p1::framing::LINE_MAX,
     reading::Reading,
     settings::{KEYS, Settings},
@@ -25,17 +26,23 @@ use metertrekker::{
     soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
     storage::Store,
 };
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::Value as Json;
 use support::child::{PATIENCE, Running};
 use support::firmware::{self, text};
-use support::peers::{Mosquitto, MosquittoConfig, free_port};
+use support::namespace::is_inside;
+use support::peers::{
+    Chrony, Mosquitto, MosquittoConfig, find, free_port, resolver, services, wait_for_all,
+};
 use support::qemu::{Board, fixture, ledger, qemu};
+use support::samples::{changes, packet, recorded, sample, samples, spoken};
+use support::telegram::telegram;
 
 /// Clients at a time, as the board's file says.
-const SESSIONS: usize = 1;
+const SESSIONS: usize = 3;
 
 /// Samples a second, likewise.
-const MAX_RATE: u32 = 50;
+const MAX_RATE: u32 = 32_000;
 
 /// A client over the emulated network.
 struct Caller {
@@ -75,11 +82,16 @@ impl Caller {
         patience.expect("a time limit");
         // What was accepted and never answered is closed, or silent.
         stream.peek(&mut [0]).ok().filter(|count| *count > 0)?;
+        Some(Self::over(stream))
+    }
+
+    /// At the other end of a connection.
+    fn over(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a time limit");
         let lines = BufReader::new(stream.try_clone().expect("a clone"));
-        Some(Self { stream, lines })
+        Self { stream, lines }
     }
 
     fn send(&mut self, line: &str) {
@@ -109,17 +121,70 @@ impl Caller {
         self.send(line);
         self.answer()
     }
+
+    fn ask_json(&mut self, line: &str) -> Json {
+        let answer = self.ask(line);
+        let json = answer.strip_prefix("Info:").map(serde_json::from_str);
+        json.and_then(Result::ok)
+            .unwrap_or_else(|| panic!("{line}: {answer}"))
+    }
+
+    /// Asks until the answer is as it should be.
+    fn ask_until(&mut self, line: &str, enough: impl Fn(&Json) -> bool) -> Json {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask_json(line);
+            if enough(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{line}: {answer}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Reads on until a line has this in it.
+    fn told(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let line = self.line();
+            if line.contains(part) {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "{line} instead of {part}");
+        }
+    }
 }
 
 /// The image with the commands' port forwarded to a free one.
 fn start(words: &[&str]) -> Option<(Board, u16)> {
-    let port = free_port();
-    let network = format!("user,model=open_eth,hostfwd=tcp:127.0.0.1:{port}-:{PORT}");
+    let (board, port, _) = start_with_streams(words)?;
+    Some((board, port))
+}
+
+/// The same with the raw streams' port forwarded too.
+fn start_with_streams(words: &[&str]) -> Option<(Board, u16, u16)> {
+    let (port, streams) = (free_port(), free_port());
+    let forwarded = forwarded(&[(port, PORT), (streams, outlet::PORT)]);
+    let network = format!("user,model=open_eth{forwarded}");
+    let board = begin(&["-nic", &network], words)?;
+    Some((board, port, streams))
+}
+
+/// Ports of this machine that are the board's.
+fn forwarded(ports: &[(u16, u16)]) -> String {
+    let ports = ports.iter();
+    ports
+        .map(|(here, there)| format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"))
+        .collect()
+}
+
+/// The image in a network, once it has an address.
+fn begin(network: &[&str], words: &[&str]) -> Option<Board> {
     let own = ["interval=0", "stats=1", "time_server=-"];
-    let mut board = Board::begin(&["-nic", &network], &[&own, words].concat())?;
+    let mut board = Board::begin(network, &[&own, words].concat())?;
     board.connect();
     board.wait_for_event("network up", 1);
-    Some((board, port))
+    Some(board)
 }
 
 const VOLTAGE: &str = r#"{"cmd":"getVoltage"}"#;
@@ -284,32 +349,280 @@ fn one_too_many_is_turned_away_and_one_that_is_cut_leaves_its_place() {
     assert!(next.ask(VOLTAGE).contains(r#""error":false"#));
 }
 
+/// A client that orders all samples there are and never reads.
 #[test]
-fn samples_have_the_telegrams_values() {
-    let Some((mut board, port)) = start(&["interval=3600"]) else {
+fn one_that_never_reads_keeps_nobody_waiting_and_loses_its_place() {
+    let Some((mut board, port)) = start(&[]) else {
         return;
     };
     tell(&mut board);
+    let mut deaf = Caller::connect(port);
+    let small = set_socket_recv_buffer_size(&deaf.stream, 4096);
+    small.expect("a small buffer");
+    let mut others = [Caller::connect(port), Caller::connect(port)];
+    deaf.send(r#"{"cmd":"sample","payload":{"type":"TCP","rate":32000}}"#);
+    let info = r#"{"cmd":"info"}"#;
+    others[0].ask_until(info, |info| info["state"] == "busy");
+    for number in 2..=4 {
+        for other in &mut others {
+            assert_eq!(other.ask_json(info)["state"], "busy");
+        }
+        board.send(&fixture("meters/esmr50.p1"));
+        board.wait_for_event("accepted", number);
+    }
+    // Once all that is between here and there is full, it is given up, and there is a place again.
+    let deadline = Instant::now() + 3 * PATIENCE;
+    while !others[0]
+        .line()
+        .ends_with("TCP disconnected while streaming")
+    {
+        assert!(Instant::now() < deadline, "it is given up");
+    }
+    let mut next = Caller::connect(port);
+    for caller in others.iter_mut().chain([&mut next]) {
+        assert_eq!(caller.ask_json(info)["state"], "idle");
+    }
+}
+
+#[test]
+fn the_time_is_that_of_a_real_server() {
+    let Some(mut chrony) = Chrony::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = format!("state={}", folder.path().join("state").display());
+    let Some((mut board, port)) = start(&[&state]) else {
+        return;
+    };
+    let meters_time = ["0-0:1.0.0(200101120000W)"];
+    board.send(&telegram("ABC5meter", &meters_time));
+    board.wait_for_event("accepted", 1);
+    let mut caller = Caller::connect(port);
+    let server = format!(r#""server":"10.0.2.2","port":{}"#, chrony.port());
+    caller.send(&format!(r#"{{"cmd":"timeServer","payload":{{{server}}}}}"#));
+    let mut lines = vec![caller.line()];
+    while !lines
+        .iter()
+        .any(|line| line.contains(r#""cmd":"timeServer""#))
+    {
+        lines.push(caller.line());
+    }
+    let is_set = |line: &String| line.contains("The clock was set forward by ");
+    // A busy machine may be too late for its 200 ms, and is asked again.
+    for _ in 0..20 {
+        caller.send(r#"{"cmd":"ntp"}"#);
+        while !lines
+            .last()
+            .is_some_and(|line: &String| line.contains(r#""cmd":"ntp""#))
+        {
+            lines.push(caller.line());
+        }
+        if lines.iter().any(is_set) {
+            break;
+        }
+        lines.push(String::new());
+    }
+    let set = lines.iter().find(|line| is_set(line));
+    let set = set.unwrap_or_else(|| panic!("no time: {lines:?}"));
+    let by = set
+        .rsplit("forward by ")
+        .next()
+        .and_then(|by| by.split(' ').next());
+    let by: u64 = by.and_then(|by| by.parse().ok()).expect("seconds");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock");
+    // 2020-01-01 11:00:00 UTC, and how long the test has taken.
+    let before = now.as_secs() - by;
+    assert!(before.abs_diff(1_577_876_400) < 120, "{set}");
+    chrony.stop();
+    caller.send(r#"{"cmd":"ntp"}"#);
+    caller.told("Error syncing time");
+}
+
+#[test]
+fn samples_have_the_telegrams_values() {
+    let Some((mut board, port)) = start(&[]) else {
+        return;
+    };
+    board.send(&spoken(1));
+    board.wait_for_event("accepted", 1);
     let mut caller = Caller::connect(port);
     caller.ask(r#"{"cmd":"log","level":"error"}"#);
-    let voltage: Json = serde_json::from_str(&caller.ask(VOLTAGE)["Info:".len()..]).expect("JSON");
-    let request =
-        r#"{"cmd":"sample","payload":{"type":"TCP","rate":32000,"measures":"v,i","prefix":false}}"#;
-    let answer: Json = serde_json::from_str(&caller.ask(request)["Info:".len()..]).expect("JSON");
+    let request = r#"{"cmd":"sample","payload":{"type":"TCP","rate":32000,"flowCtr":true}}"#;
+    let answer = caller.ask_json(request);
     assert_eq!(answer["samplingrate"], MAX_RATE);
-    let chunk = answer["chunksize"].as_u64().expect("a size") as usize;
-    let mut bytes = vec![0; 3 * chunk];
-    std::io::Read::read_exact(&mut caller.lines, &mut bytes).expect("samples");
-    for sample in bytes.chunks_exact(24) {
-        for phase in 0..3 {
-            let value = f32::from_le_bytes(sample[8 * phase..][..4].try_into().expect("four"));
-            let expected = voltage["voltage"][phase].as_f64().expect("a number");
-            assert!(
-                (f64::from(value) - expected).abs() < 0.01,
-                "{value} {expected}"
-            );
+    caller.send(r#"{"cmd":"reqSamples","samples":1000}"#);
+    let mut got = Vec::new();
+    let mut count = 0;
+    let mut take = |got: &mut Vec<_>, least: usize| {
+        while got.len() < least {
+            let (number, samples) = packet(&mut caller.lines);
+            assert_eq!(number, count);
+            count += 1;
+            got.extend(samples);
+        }
+        got.len()
+    };
+    assert_eq!(take(&mut got, 1000), 1000);
+    board.send(&spoken(2));
+    board.wait_for_event("accepted", 2);
+    (&caller.stream)
+        .write_all(b"{\"cmd\":\"cts\",\"value\":true}\n")
+        .expect("it is taken");
+    while changes(&got).len() < 2 {
+        let least = got.len() + 1000;
+        take(&mut got, least);
+    }
+    assert_eq!(changes(&got), [1, 2].map(sample));
+}
+
+#[test]
+fn datagrams_have_the_telegrams_values() {
+    let Some((mut board, port)) = start(&[]) else {
+        return;
+    };
+    board.send(&spoken(1));
+    board.wait_for_event("accepted", 1);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    socket
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    let own = socket.local_addr().expect("its address").port();
+    let mut caller = Caller::connect(port);
+    let order =
+        format!(r#"{{"cmd":"sample","payload":{{"type":"UDP","rate":2000,"port":{own}}}}}"#);
+    let ordered = caller.ask_json(&order);
+    assert_eq!(ordered["samplingrate"], 2_000, "{ordered}");
+    let length = 11 + ordered["chunksize"].as_u64().expect("a size") as usize;
+    let mut all = Vec::new();
+    let mut buffer = [0; 1500];
+    for number in 0..200 {
+        assert_eq!(socket.recv(&mut buffer).expect("a datagram"), length);
+        let (at, samples) = packet(&mut &buffer[..length]);
+        assert_eq!(at, number);
+        all.extend(samples);
+        if number == 100 {
+            board.send(&spoken(2));
         }
     }
+    assert_eq!(changes(&all), [1, 2].map(sample));
+    let stopped = caller.ask_json(r#"{"cmd":"stop"}"#);
+    assert_eq!(stopped["error"], false, "{stopped}");
+}
+
+/// What Debian's ffmpeg records; a second client is turned away meanwhile.
+#[test]
+fn the_raw_stream_is_recorded() {
+    let Some(ffmpeg) = find("ffmpeg", "apt-get install ffmpeg") else {
+        return;
+    };
+    let Some((mut board, port, streams)) = start_with_streams(&[]) else {
+        return;
+    };
+    board.send(&spoken(1));
+    board.wait_for_event("accepted", 1);
+    let mut caller = Caller::connect(port);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("meter.wav");
+    let mut command = Command::new(&ffmpeg);
+    command.args(["-nostdin", "-hide_banner", "-f", "f32le"]);
+    command.args(["-ar", "4000", "-ac", "6", "-i"]);
+    command.arg(format!("tcp://127.0.0.1:{streams}"));
+    command.args(["-c:a", "pcm_f32le", "-y", text(&file)]);
+    let mut recorder = Running::start("ffmpeg", &mut command);
+    caller.ask_until(r#"{"cmd":"info"}"#, |info| info["state"] == "busy");
+    let mut second = TcpStream::connect(("127.0.0.1", streams)).expect("QEMU takes it");
+    second
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    let turned_away = std::io::Read::read(&mut second, &mut [0; 1]);
+    assert!(matches!(turned_away, Ok(0) | Err(_)), "{turned_away:?}");
+    for number in 2..=4 {
+        board.send(&spoken(number));
+        board.wait_for_event("accepted", number.into());
+        thread::sleep(Duration::from_millis(500));
+    }
+    let stopped = caller.ask_json(r#"{"cmd":"stop"}"#);
+    assert_eq!(stopped["error"], false, "{stopped}");
+    // The connection's end is the recording's.
+    assert!(recorder.wait_for_end().success());
+    let samples = recorded(&ffmpeg, &file);
+    assert_eq!(changes(&samples), [1, 2, 3, 4].map(sample));
+    assert_eq!(Some(samples.len() as u64), stopped["samples"].as_u64());
+    assert_eq!(stopped["samples"], stopped["sent_samples"]);
+}
+
+#[test]
+fn a_stream_server_is_called_and_orders_samples() {
+    // The port is fixed, the address is this test's own.
+    let server = TcpListener::bind((Ipv4Addr::new(127, 0, 54, 2), 54322)).expect("the port");
+    let (came, coming) = std::sync::mpsc::channel();
+    thread::spawn(move || came.send(server.accept()));
+    let Some((mut board, port)) = start(&["stream_server=127.0.54.2"]) else {
+        return;
+    };
+    board.send(&spoken(1));
+    board.wait_for_event("accepted", 1);
+    let called = coming.recv_timeout(2 * PATIENCE).expect("it is called");
+    let mut server = Caller::over(called.expect("a connection").0);
+    assert!(server.line().starts_with(r#"Info:{"cmd":"info","#));
+    server.ask(r#"{"cmd":"log","level":"error"}"#);
+    let order = r#"{"cmd":"sample","payload":{"type":"TCP","rate":1000,"prefix":false}}"#;
+    let ordered = server.ask_json(order);
+    assert_eq!(ordered["error"], false, "{ordered}");
+    let mut caller = Caller::connect(port);
+    let busy = caller.ask(VOLTAGE);
+    assert!(busy.contains("currently sampling"), "{busy}");
+    let mut bytes = vec![0; 24 * 2_000];
+    std::io::Read::read_exact(&mut server.lines, &mut bytes).expect("samples");
+    assert_eq!(changes(&samples(&bytes)), [sample(1)]);
+    drop(server);
+    caller.told("TCP disconnected while streaming");
+}
+
+/// QEMU's own network, where addresses and forwarded ports come from, and a cable to this machine's, on which multicast
+/// goes. The test has both to itself.
+#[test]
+fn a_resolver_finds_the_board_and_follows_its_new_name() {
+    if qemu("qemu.elf").is_none()
+        || !is_inside("a_resolver_finds_the_board_and_follows_its_new_name")
+    {
+        return;
+    }
+    let script = "PATH=$PATH:/usr/sbin:/sbin; ip tuntap add dev tap0 mode tap && \
+                  ip addr add 10.0.2.50/24 dev tap0 && ip link set tap0 up";
+    let made = Command::new("sh").args(["-c", script]).status();
+    assert!(made.is_ok_and(|made| made.success()), "a tap device");
+    let port = free_port();
+    let user = format!("user,id=user{}", forwarded(&[(port, PORT)]));
+    let network = [
+        ["-netdev", &user],
+        ["-netdev", "hubport,id=one,hubid=0,netdev=user"],
+        ["-netdev", "tap,id=tap,ifname=tap0,script=no,downscript=no"],
+        ["-netdev", "hubport,id=two,hubid=0,netdev=tap"],
+        ["-nic", "hubport,hubid=0,model=open_eth"],
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = format!("state={}", folder.path().join("state").display());
+    let words = ["name=meter1", &state];
+    let mut board = begin(network.as_flattened(), &words).expect("QEMU");
+    // After the board, which carries the tap device.
+    let Some(mut resolver) = resolver("10.0.2.50") else {
+        return;
+    };
+    wait_for_all(&mut resolver, &services("meter1", "meter1", "10.0.2.15"));
+    let mut caller = Caller::connect(port);
+    caller.send(r#"{"cmd":"mdns","payload":{"name":"kitchen"}}"#);
+    let gone = ["_elec", "_arduino"].map(|kind| format!("- meter1.{kind}._tcp.local. gone"));
+    wait_for_all(&mut resolver, &gone);
+    // Another name starts the board over.
+    assert_eq!(board.console().wait_for_end().code(), Some(6));
+    drop(board);
+    let _board = begin(network.as_flattened(), &words).expect("QEMU");
+    wait_for_all(&mut resolver, &services("kitchen", "kitchen", "10.0.2.15"));
+    let mut caller = Caller::connect(port);
+    assert_eq!(caller.ask_json(r#"{"cmd":"info"}"#)["name"], "kitchen");
 }
 
 fn mosquitto() -> Option<Mosquitto> {

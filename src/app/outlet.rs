@@ -153,10 +153,8 @@ where
                 let Some((peer, socket)) = &mut client else {
                     continue;
                 };
-                let sent = async {
-                    socket.write_all(packet).await?;
-                    socket.flush().await
-                };
+                // Without a flush, which may wait until all has arrived.
+                let sent = socket.write_all(packet);
                 if !matches!(with_timeout(PATIENCE, sent).await, Ok(Ok(()))) {
                     let peer = *peer;
                     let _ = with_timeout(PATIENCE, socket.abort()).await;

@@ -47,30 +47,7 @@ where
     F: NorFlash,
     A: TcpAccept,
 {
-    let Some(mut network) = device.network() else {
-        return core::future::pending().await;
-    };
-    let _ = network.try_get();
-    loop {
-        // In this order, so that nobody is let in who would be thrown out at once.
-        let serving = serve(device, acceptor, rooms);
-        if let Either::Second(never) = select(network.changed(), serving).await {
-            return never;
-        }
-    }
-}
-
-async fn serve<F, A, const N: usize, const PACKET: usize>(
-    device: &Device<'_, '_, F>,
-    acceptor: &A,
-    rooms: &mut [Room<PACKET>; N],
-) -> Infallible
-where
-    F: NorFlash,
-    A: TcpAccept,
-{
-    const { assert!(1 <= N && N <= SESSIONS) };
-    let doors: [Door<_>; N] = core::array::from_fn(|_| Door::new());
+    let doors = Doors::<_, N>::new();
     let mut number = 0;
     let sessions = rooms.each_mut().map(|room| {
         let door = doors.get(number);
@@ -87,17 +64,33 @@ where
 }
 
 /// Where a session gets its next client from.
-struct Door<S> {
+pub struct Door<S> {
     client: Channel<NoopRawMutex, (SocketAddr, S), 1>,
     taken: Cell<bool>,
 }
 
-impl<S> Door<S> {
-    fn new() -> Self {
-        Self {
-            client: Channel::new(),
-            taken: Cell::new(false),
-        }
+/// The doors of `N` sessions, one to three.
+///
+/// Whoever has little stack runs [`listen`], and a [`session`] for each door, as tasks: then no future is ever moved.
+pub struct Doors<S, const N: usize>([Door<S>; N]);
+
+impl<S, const N: usize> Doors<S, N> {
+    /// Nobody is inside.
+    pub const fn new() -> Self {
+        const { assert!(1 <= N && N <= SESSIONS) };
+        Self(
+            [const {
+                Door {
+                    client: Channel::new(),
+                    taken: Cell::new(false),
+                }
+            }; N],
+        )
+    }
+
+    /// The door with this number, from 0.
+    pub fn get(&self, number: usize) -> Option<&Door<S>> {
+        self.0.get(number)
     }
 }
 
@@ -111,11 +104,19 @@ pub(super) async fn next_client<A: TcpAccept>(acceptor: &A) -> (SocketAddr, A::S
     }
 }
 
-async fn listen<'a, F: NorFlash, A: TcpAccept>(
+impl<S, const N: usize> Default for Doors<S, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Lets clients in at the doors, for ever, and tells those for whom there is none.
+pub async fn listen<'a, F: NorFlash, A: TcpAccept, const N: usize>(
     device: &Device<'_, '_, F>,
     acceptor: &'a A,
-    doors: &[Door<A::Socket<'a>>],
+    doors: &Doors<A::Socket<'a>, N>,
 ) -> Infallible {
+    let Doors(doors) = doors;
     loop {
         let (peer, mut socket) = next_client(acceptor).await;
         let free = doors.iter().find(|door| !door.taken.get());
@@ -135,7 +136,9 @@ async fn listen<'a, F: NorFlash, A: TcpAccept>(
     }
 }
 
-async fn session<S, F, const PACKET: usize>(
+/// Serves who comes in at a door, one after the other, for ever. Whoever is inside when the device's address changes is
+/// disconnected.
+pub async fn session<S, F, const PACKET: usize>(
     device: &Device<'_, '_, F>,
     door: Option<&Door<S>>,
     room: &mut Room<PACKET>,
@@ -144,12 +147,14 @@ where
     S: TcpSplit + TcpShutdown,
     F: NorFlash,
 {
-    let Some(door) = door else {
+    let (Some(door), Some(mut network)) = (door, device.network()) else {
         return core::future::pending().await;
     };
     loop {
         let (peer, socket) = door.client.receive().await;
-        attend(device, peer, socket, room).await;
+        // Only what changes from now on.
+        let _ = network.try_get();
+        select(network.changed(), attend(device, peer, socket, room)).await;
         door.taken.set(false);
     }
 }

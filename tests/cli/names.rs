@@ -8,31 +8,11 @@ use std::time::Instant;
 use super::commands::{Client, port, start};
 use crate::support::child::{PATIENCE, Running};
 use crate::support::namespace::{ADDRESSES, INTERFACE, PATH, is_inside};
-use crate::support::peers::{Subscriber, resolver};
+use crate::support::peers::{Subscriber, resolver, services, services_at, wait_for_all};
 
 fn rename(client: &mut Client, name: &str) {
     let request = format!(r#"{{"cmd":"mdns","payload":{{"name":"{name}"}}}}"#);
     assert_eq!(client.ask(&request)["mdns_name"], *name);
-}
-
-/// Both of a device's services, as the resolver prints them, with its stream on the usual port.
-fn services(name: &str, host: &str, address: &str) -> [String; 2] {
-    services_at(name, host, address, 54322)
-}
-
-/// The same with it on any port.
-fn services_at(name: &str, host: &str, address: &str, stream: u16) -> [String; 2] {
-    let texts = "auth_upload=yes board=metertrekker ssh_upload=no tcp_check=no";
-    [
-        format!("+ {name}._elec._tcp.local. {host}.local. {address}:{stream}"),
-        format!("+ {name}._arduino._tcp.local. {host}.local. {address}:3232 {texts}"),
-    ]
-}
-
-fn wait_for_all(resolver: &mut Running, lines: &[String]) {
-    for line in lines {
-        resolver.wait_for(line, |printed| printed.contains(line).then_some(()));
-    }
 }
 
 fn device(state: &Path, address: &str) -> (Running, Client, String) {

@@ -1,6 +1,6 @@
 //! Samples of a running program: what ffmpeg records, datagrams, a stream server, a broker.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -11,15 +11,7 @@ use super::commands::{Client, port, start};
 use crate::support::child::{PATIENCE, Running};
 use crate::support::firmware::text;
 use crate::support::peers::{Mosquitto, MosquittoConfig, find};
-use crate::support::telegram::telegram;
-
-/// What the `number`th telegram says of the three phases, as a sample has it.
-fn sample(number: u8) -> [f32; 6] {
-    let volts = |phase: u8| (2_300.0 + f32::from(10 * phase + number)) / 10.0;
-    let amperes = |phase: u8| 1_000.0 * f32::from(phase + number);
-    let [a, b, c] = [1, 2, 3].map(|phase| [volts(phase), amperes(phase)]);
-    [a[0], a[1], b[0], b[1], c[0], c[1]]
-}
+use crate::support::samples::{changes, packet, recorded, sample, samples, spoken};
 
 /// A meter behind a TCP port that speaks when it is told to.
 struct Meter(TcpListener, Option<TcpStream>);
@@ -35,23 +27,9 @@ impl Meter {
     }
 
     fn says(&mut self, number: u8) {
-        let lines: Vec<String> = (1..=3)
-            .flat_map(|phase: u8| {
-                let volts = 2_300 + u32::from(10 * phase + number);
-                [
-                    format!(
-                        "1-0:{}2.7.0({}.{}*V)",
-                        2 * phase + 1,
-                        volts / 10,
-                        volts % 10
-                    ),
-                    format!("1-0:{}1.7.0({:03}*A)", 2 * phase + 1, phase + number),
-                ]
-            })
-            .collect();
         let far = &mut self.1;
         let far = far.get_or_insert_with(|| self.0.accept().unwrap().0);
-        far.write_all(&telegram("ABC5meter", &lines)).unwrap();
+        far.write_all(&spoken(number)).unwrap();
     }
 }
 
@@ -66,36 +44,6 @@ fn ready(folder: &Path, args: &[&str]) -> (Running, Meter, Client, u16) {
     meter.says(1);
     client.ask_until(r#"{"cmd":"getVoltage"}"#, |answer| answer["error"] == false);
     (running, meter, client, at)
-}
-
-/// The samples among the bytes.
-fn samples(bytes: &[u8]) -> Vec<[f32; 6]> {
-    let (values, rest) = bytes.as_chunks();
-    assert!(rest.is_empty());
-    let values: Vec<_> = values.iter().map(|v| f32::from_le_bytes(*v)).collect();
-    let (samples, rest) = values.as_chunks();
-    assert!(rest.is_empty());
-    samples.to_vec()
-}
-
-/// Each of equal ones in a row once.
-fn changes(samples: &[[f32; 6]]) -> Vec<[f32; 6]> {
-    let mut changes = samples.to_vec();
-    changes.dedup();
-    changes
-}
-
-/// What a recording of ffmpeg's holds.
-fn recorded(ffmpeg: &Path, file: &Path) -> Vec<[f32; 6]> {
-    let mut command = Command::new(ffmpeg);
-    command.args(["-nostdin", "-loglevel", "error", "-i", text(file)]);
-    let output = command.args(["-f", "f32le", "-"]).output().unwrap();
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && complaints.is_empty(),
-        "{complaints}"
-    );
-    samples(&output.stdout)
 }
 
 /// Has ffmpeg record the raw stream until it is stopped: telegram 1 for a while, then the others. The
@@ -207,24 +155,6 @@ fn one_client_at_a_time_has_the_raw_stream_and_may_be_ordered_another() {
     drop(raw);
     client.ask_until(r#"{"cmd":"info"}"#, |info| info["state"] == "idle");
     connect().read_exact(&mut first).unwrap();
-}
-
-/// The next packet, past lines: its number and samples.
-fn packet(client: &mut impl BufRead) -> (u32, Vec<[f32; 6]>) {
-    loop {
-        let mut prefix = [0; 5];
-        client.read_exact(&mut prefix).unwrap();
-        if &prefix != b"Data:" {
-            client.read_until(b'\n', &mut Vec::new()).unwrap();
-            continue;
-        }
-        let (mut length, mut number) = ([0; 2], [0; 4]);
-        client.read_exact(&mut length).unwrap();
-        client.read_exact(&mut number).unwrap();
-        let mut bytes = vec![0; u16::from_le_bytes(length).into()];
-        client.read_exact(&mut bytes).unwrap();
-        return (u32::from_le_bytes(number), samples(&bytes));
-    }
 }
 
 #[test]

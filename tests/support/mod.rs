@@ -8,5 +8,6 @@ pub mod influx_line;
 pub mod namespace;
 pub mod peers;
 pub mod qemu;
+pub mod samples;
 pub mod second_reader;
 pub mod telegram;

@@ -482,6 +482,27 @@ pub fn resolver(address: &str) -> Option<Running> {
     Some(running)
 }
 
+/// Both of a device's services, as the resolver prints them, with its stream on the usual port.
+pub fn services(name: &str, host: &str, address: &str) -> [String; 2] {
+    services_at(name, host, address, 54322)
+}
+
+/// The same with it on any port.
+pub fn services_at(name: &str, host: &str, address: &str, stream: u16) -> [String; 2] {
+    let texts = "auth_upload=yes board=metertrekker ssh_upload=no tcp_check=no";
+    [
+        format!("+ {name}._elec._tcp.local. {host}.local. {address}:{stream}"),
+        format!("+ {name}._arduino._tcp.local. {host}.local. {address}:3232 {texts}"),
+    ]
+}
+
+/// Waits until the resolver has printed all of these.
+pub fn wait_for_all(resolver: &mut Running, lines: &[String]) {
+    for line in lines {
+        resolver.wait_for(line, |printed| printed.contains(line).then_some(()));
+    }
+}
+
 fn influxdb_conf(folder: &Path) -> String {
     let folder = folder.display();
     format!(

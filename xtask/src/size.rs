@@ -15,25 +15,35 @@ use crate::shell;
 /// Bytes of data memory that reading and publishing are to take at most, network buffers aside.
 const DATA_GOAL: u64 = 20_000;
 
-/// Bytes that they may take: the stack's places for the commands' sockets, 1,056, cannot be told from its others.
-const DATA_LIMIT: u64 = 21_300;
+/// Bytes that they may take: the stack's places for the commands' sockets, 3,520, cannot be told from its others.
+const DATA_LIMIT: u64 = 23_800;
 
 /// Bytes of data memory that the commands may take.
-const COMMANDS_LIMIT: u64 = 13_900;
+const COMMANDS_LIMIT: u64 = 40_800;
 
 /// What is there for the commands alone.
 const COMMANDS: &[&str] = &[
     "metertrekker::soc::qemu::run::COMMAND_BUFFERS",
+    "metertrekker::soc::qemu::run::COMMAND_DOORS",
     "metertrekker::soc::qemu::run::DEVICE",
     "metertrekker::soc::qemu::run::LOCKED",
+    "metertrekker::soc::qemu::run::MDNS_BUFFERS",
+    "metertrekker::soc::qemu::run::MDNS_ROOM",
     "metertrekker::soc::qemu::run::MONITORS",
     "metertrekker::soc::qemu::run::REMOTE",
     "metertrekker::soc::qemu::run::ROOMS",
+    "metertrekker::soc::qemu::run::SAMPLE_BUFFERS",
+    "metertrekker::soc::qemu::run::STREAM_BUFFERS",
+    "metertrekker::soc::qemu::run::STREAM_PACKET",
     "metertrekker::soc::qemu::run::TIME_BUFFERS",
+    "metertrekker::soc::qemu::run::call_server",
     "metertrekker::soc::qemu::run::keep_device",
     "metertrekker::soc::qemu::run::keep_time",
-    "metertrekker::soc::qemu::run::serve_clients",
+    "metertrekker::soc::qemu::run::let_in",
+    "metertrekker::soc::qemu::run::serve_client",
+    "metertrekker::soc::qemu::run::serve_streams",
     "metertrekker::soc::qemu::run::start_over",
+    "metertrekker::soc::qemu::run::tell_name",
 ];
 
 /// Bytes of code that framing, CRC and lines are to take at most.

@@ -22,8 +22,9 @@ use crate::{
     wifi::{ACCESS_POINT, Candidates, Found, Password, Ssid},
 };
 
-/// Who has to know when the network is another: two who let clients in, who calls the stream server, mDNS, DHCP.
-const WATCHERS: usize = 5;
+/// Who has to know when the network is another: three who serve clients, who lets those of raw streams in, who calls the
+/// stream server, mDNS, DHCP.
+const WATCHERS: usize = 7;
 
 /// Waits for another address.
 pub type Watcher<'d> = Receiver<'d, CriticalSectionRawMutex, Option<IpAddr>, WATCHERS>;

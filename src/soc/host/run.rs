@@ -34,7 +34,7 @@ use super::{
     simulator::{Kind, Simulator, UnknownKind},
 };
 use crate::{
-    app::{server, stats::Stats},
+    app::{outlet, server, stats::Stats},
     p1::port::Port,
     settings::{KEYS, SettingError, Settings},
     smartmeter::journal::{self, Journal},
@@ -494,19 +494,23 @@ fn with_port(
     }
 }
 
-/// Where the emulator lets clients of the commands in: on another port when the usual one is taken.
-fn forwarded(address: IpAddr, view: &View) -> Result<SocketAddrV4, Error> {
+/// Where the emulator lets clients of the commands in, and of raw streams: on other ports when the usual ones are taken.
+fn forwarded(address: IpAddr, view: &View) -> Result<[SocketAddrV4; 2], Error> {
     let refused = |error| Error::Listen(address, error);
     let IpAddr::V4(address) = address else {
         let why = "the emulator's network forwards IPv4 only";
         return Err(refused(io::Error::new(io::ErrorKind::Unsupported, why)));
     };
-    let wanted = SocketAddr::new(address.into(), server::PORT);
-    // Free at this moment, that is.
-    let found = Listener::bind(wanted).and_then(|listener| listener.address());
-    let found = SocketAddrV4::new(address, found.map_err(refused)?.port());
-    view.line(std::format_args!("commands {found}"));
-    Ok(found)
+    let free = |port| {
+        let wanted = SocketAddr::new(address.into(), port);
+        // Free at this moment, that is.
+        let found = Listener::bind(wanted).and_then(|listener| listener.address());
+        Ok(SocketAddrV4::new(address, found.map_err(refused)?.port()))
+    };
+    let [commands, streams] = [free(server::PORT)?, free(outlet::PORT)?];
+    view.line(std::format_args!("commands {commands}"));
+    view.line(std::format_args!("stream   {streams}"));
+    Ok([commands, streams])
 }
 
 /// Ends when it makes no sense to wait for the broker or the source any longer.

@@ -192,6 +192,11 @@ impl<'d, const N: usize, const RX: usize, const TX: usize> Net<'d, N, RX, TX> {
         Self { stack, sockets }
     }
 
+    /// Listens at whatever address there is, and will be.
+    pub const fn listen(self, port: u16) -> Acceptor<'d, N, RX, TX> {
+        Acceptor { net: self, port }
+    }
+
     fn socket(&self) -> Option<Socket<'d>> {
         let (rx, tx, lease) = self.sockets.lend()?;
         let mut socket = TcpSocket::new(self.stack, rx, tx);
@@ -248,10 +253,7 @@ impl<const N: usize, const RX: usize, const TX: usize> TcpBind for Net<'_, N, RX
         if !(local.is_ipv4() && local.ip().is_unspecified()) {
             return Err(Error::Family);
         }
-        Ok(Acceptor {
-            net: *self,
-            port: local.port(),
-        })
+        Ok(self.listen(local.port()))
     }
 }
 

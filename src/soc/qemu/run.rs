@@ -3,16 +3,16 @@
 use core::{
     convert::Infallible,
     future::pending,
-    net::{Ipv4Addr, SocketAddr},
+    pin::pin,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use edge_nal::TcpBind;
 use edge_nal_embassy::{Udp, UdpBuffers};
 use embassy_executor::{SpawnError, Spawner};
 use embassy_futures::{
     block_on,
     join::{join3, join4},
+    select::select,
 };
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_sync::mutex::Mutex;
@@ -32,14 +32,16 @@ use super::{
 };
 use crate::{
     app::{
+        caller,
         detection::Detection,
         mailbox::Mailbox,
+        mdns,
         meter::Meter,
-        ntp,
+        ntp, outlet,
         publisher::{self, Publisher, RX_BUFFER, TX_BUFFER},
         remote::Mqtt,
         report::Report,
-        server,
+        server::{self, Doors},
         session::{self, serve},
         stats::Stats,
         transport::SEGMENT,
@@ -56,7 +58,7 @@ use crate::{
     },
     soc::{
         lx106::{
-            net::{Datagrams, Net, Sockets},
+            net::{Acceptor, Datagrams, Net, Socket, Sockets},
             stack,
         },
         qemu::limits::{CLIENTS, MAX_RATE},
@@ -65,13 +67,22 @@ use crate::{
     storage::{self, Store},
 };
 
-/// One for each client of the commands, and one to turn the next away.
-const DOORS: usize = CLIENTS + 1;
+/// One for each client of the commands, one to turn the next away, and one for the stream server.
+const COMMAND_SOCKETS: usize = CLIENTS + 1 + 1;
 const COMMAND_RX: usize = 256;
 const COMMAND_TX: usize = answer::MAX;
 
-/// The MQTT session has one, the commands theirs, the time server one, DHCP and DNS one each.
-const SOCKETS: usize = 1 + DOORS + 1 + 2;
+/// One for the client of raw streams, and one to turn the next away.
+const STREAM_SOCKETS: usize = 2;
+/// Such a client has nothing to say.
+const STREAM_RX: usize = 64;
+const STREAM_TX: usize = SEGMENT;
+
+/// Datagrams: time, samples, multicast DNS.
+const UDP_SOCKETS: usize = 3;
+
+/// The MQTT session has one, the commands theirs, DHCP and DNS one each.
+const SOCKETS: usize = 1 + COMMAND_SOCKETS + STREAM_SOCKETS + UDP_SOCKETS + 2;
 
 const _: () = assert!(
     SOCKET_TX.is_multiple_of(SEGMENT),
@@ -81,8 +92,8 @@ const _: () = assert!(
 /// Bytes of samples in one piece.
 const PACKET: usize = packet_at(MAX_RATE);
 
-/// Bytes of an answer over MQTT: most have half of that.
-const MQTT_ANSWER: usize = 768;
+/// Bytes of what is said in multicast DNS at once: what an Ethernet frame holds, so that nothing is cut.
+const MDNS_PACKET: usize = 1472;
 
 /// How often the end of the input is looked for, and how often in a row it has to be seen.
 const END_LOOK: Duration = Duration::from_millis(100);
@@ -104,11 +115,18 @@ type TheDevice = Device<'static, 'static, FileFlash>;
 type Monitors = (&'static Report<Console>, &'static TheDevice);
 type TheMeter = Meter<'static, 'static, Monitors>;
 type Network = Net<'static, 1, SOCKET_RX, SOCKET_TX>;
-type CommandNetwork = Net<'static, DOORS, COMMAND_RX, COMMAND_TX>;
-type TheRemote = Mqtt<1, MQTT_ANSWER>;
+type CommandNetwork = Net<'static, COMMAND_SOCKETS, COMMAND_RX, COMMAND_TX>;
+type CommandAcceptor = Acceptor<'static, COMMAND_SOCKETS, COMMAND_RX, COMMAND_TX>;
+type CommandDoors = Doors<Socket<'static>, CLIENTS>;
+type StreamNetwork = Net<'static, STREAM_SOCKETS, STREAM_RX, STREAM_TX>;
+type TheRemote = Mqtt;
 type PublisherRoom = publisher::Room<0>;
 type Room = session::Room<PACKET>;
 type TimeBuffers = UdpBuffers<1, TIME, TIME, 1>;
+/// Nobody answers samples.
+type SampleBuffers = UdpBuffers<1, PACKET, 1, 1>;
+type MdnsBuffers = UdpBuffers<1, MDNS_PACKET, MDNS_PACKET, 2>;
+type Packet = heapless::Vec<u8, PACKET>;
 
 /// Two readings change places between meter and publisher.
 static STAGED: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
@@ -117,15 +135,22 @@ static METER: StaticCell<TheMeter> = StaticCell::new();
 static ROOM: ConstStaticCell<PublisherRoom> = ConstStaticCell::new(PublisherRoom::with_gathered());
 static BUFFERS: ConstStaticCell<Sockets<1, SOCKET_RX, SOCKET_TX>> =
     ConstStaticCell::new(Sockets::new());
-static COMMAND_BUFFERS: ConstStaticCell<Sockets<DOORS, COMMAND_RX, COMMAND_TX>> =
+static COMMAND_BUFFERS: ConstStaticCell<Sockets<COMMAND_SOCKETS, COMMAND_RX, COMMAND_TX>> =
     ConstStaticCell::new(Sockets::new());
+static COMMAND_DOORS: StaticCell<(CommandAcceptor, CommandDoors)> = StaticCell::new();
+static STREAM_BUFFERS: ConstStaticCell<Sockets<STREAM_SOCKETS, STREAM_RX, STREAM_TX>> =
+    ConstStaticCell::new(Sockets::new());
+static STREAM_PACKET: ConstStaticCell<Packet> = ConstStaticCell::new(Packet::new());
 static TIME_BUFFERS: StaticCell<TimeBuffers> = StaticCell::new();
+static SAMPLE_BUFFERS: StaticCell<SampleBuffers> = StaticCell::new();
+static MDNS_BUFFERS: StaticCell<MdnsBuffers> = StaticCell::new();
+static MDNS_ROOM: ConstStaticCell<[u8; MDNS_PACKET]> = ConstStaticCell::new([0; MDNS_PACKET]);
 static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
     ConstStaticCell::new(StackResources::new());
-/// The console's is the last.
-static ROOMS: ConstStaticCell<([Room; CLIENTS], Room)> = ConstStaticCell::new((
+/// The clients', the stream server's and the console's.
+static ROOMS: ConstStaticCell<([Room; CLIENTS], [Room; 2])> = ConstStaticCell::new((
     [const { Room::with_packets() }; CLIENTS],
-    Room::with_packets(),
+    [const { Room::with_packets() }; 2],
 ));
 static REMOTE: StaticCell<TheRemote> = StaticCell::new();
 static DEVICE: StaticCell<TheDevice> = StaticCell::new();
@@ -141,11 +166,15 @@ const _: [(); ram::MQTT_RX] = [(); RX_BUFFER];
 const _: [(); ram::MQTT_TX] = [(); TX_BUFFER];
 const _: [(); ram::NETWORK] = [(); size_of::<StackResources<SOCKETS>>()];
 const _: [(); ram::COMMON] = [(); size_of::<Common>()];
-const _: [(); ram::COMMAND_SOCKETS] = [(); DOORS * (COMMAND_RX + COMMAND_TX)];
-const _: [(); ram::SESSIONS] = [(); (CLIENTS + 1) * size_of::<Room>()];
+const _: [(); ram::COMMAND_SOCKETS] =
+    [(); COMMAND_SOCKETS * (COMMAND_RX + COMMAND_TX) + STREAM_SOCKETS * (STREAM_RX + STREAM_TX)];
+const _: [(); ram::SESSIONS] = [(); (CLIENTS + 2) * size_of::<Room>() + size_of::<Packet>()];
 const _: [(); ram::DEVICE] = [(); size_of::<TheDevice>()];
 const _: [(); ram::MQTT_COMMANDS] = [(); size_of::<TheRemote>()];
-const _: [(); ram::UDP] = [(); size_of::<TimeBuffers>()];
+const _: [(); ram::UDP] = [(); size_of::<TimeBuffers>()
+    + size_of::<SampleBuffers>()
+    + size_of::<MdnsBuffers>()
+    + MDNS_PACKET];
 
 /// What all tasks share.
 struct Common {
@@ -235,7 +264,6 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         device.set_journal(journal);
     }
     device.set_max_rate(MAX_RATE);
-    device.has_no_outlet();
     device.recall();
     *name = device.name();
     let name = &*name;
@@ -257,9 +285,9 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let mut uart = Uart::start();
     uart.wait_for_reader(recording);
     let seed = random();
-    let remote = REMOTE.init_with(|| Mqtt::with_room());
+    let remote = REMOTE.init_with(Mqtt::new);
     let remote = &*remote;
-    let (rooms, console_room) = ROOMS.take();
+    let (rooms, [server_room, console_room]) = ROOMS.take();
     if has_network {
         let (stack, runner) = embassy_net::new(
             Ethernet::start(),
@@ -268,14 +296,34 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
             seed,
         );
         spawner.spawn(network(runner, stack, report, device)?);
-        spawner.spawn(serve_clients(
+        let commands = Net::new(stack, COMMAND_BUFFERS.take());
+        let acceptor = commands.listen(server::PORT);
+        let (acceptor, doors) = &*COMMAND_DOORS.init_with(|| (acceptor, Doors::new()));
+        spawner.spawn(let_in(device, acceptor, doors)?);
+        for (number, room) in rooms.iter_mut().enumerate() {
+            spawner.spawn(serve_client(device, doors, number, room)?);
+        }
+        spawner.spawn(call_server(device, commands, server_room)?);
+        let streams = Net::new(stack, STREAM_BUFFERS.take());
+        let samples = SAMPLE_BUFFERS.init_with(SampleBuffers::new);
+        let samples = Datagrams::new(stack, Udp::new(stack, samples));
+        spawner.spawn(serve_streams(
             device,
-            Net::new(stack, COMMAND_BUFFERS.take()),
-            rooms,
+            streams,
+            samples,
+            STREAM_PACKET.take(),
         )?);
-        let buffers = TIME_BUFFERS.init_with(TimeBuffers::new);
-        let datagrams = Datagrams::new(stack, Udp::new(stack, buffers));
-        spawner.spawn(keep_time(device, datagrams, seed.rotate_left(32))?);
+        let time = TIME_BUFFERS.init_with(TimeBuffers::new);
+        let time = Datagrams::new(stack, Udp::new(stack, time));
+        spawner.spawn(keep_time(device, time, seed.rotate_left(32))?);
+        let names = MDNS_BUFFERS.init_with(MdnsBuffers::new);
+        let names = Datagrams::new(stack, Udp::new(stack, names));
+        spawner.spawn(tell_name(
+            device,
+            names,
+            MDNS_ROOM.take(),
+            (seed >> 16) as u32,
+        )?);
         if settings.mqtt_server != "-" {
             // By value the task's whole future would be made on the stack first.
             let publisher = PUBLISHER.init(Publisher {
@@ -330,19 +378,62 @@ fn random() -> u64 {
     }
 }
 
-/// Serves the commands' clients over TCP.
+/// Lets the commands' clients in.
 #[embassy_executor::task]
-async fn serve_clients(
+async fn let_in(
     device: &'static TheDevice,
-    network: CommandNetwork,
-    rooms: &'static mut [Room; CLIENTS],
+    acceptor: &'static CommandAcceptor,
+    doors: &'static CommandDoors,
 ) {
-    let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), server::PORT);
-    // Nothing is asked of the network yet that could fail.
-    let Ok(acceptor) = network.bind(any).await else {
+    match server::listen(device, acceptor, doors).await {}
+}
+
+/// Serves one of them: as parts of one task, three of these would pass over the stack.
+#[embassy_executor::task(pool_size = CLIENTS)]
+async fn serve_client(
+    device: &'static TheDevice,
+    doors: &'static CommandDoors,
+    number: usize,
+    room: &'static mut Room,
+) {
+    match server::session(device, doors.get(number), room).await {}
+}
+
+/// Calls the stream server, while there is an address: a call that is older than the address would be given up.
+#[embassy_executor::task]
+async fn call_server(device: &'static TheDevice, network: CommandNetwork, room: &'static mut Room) {
+    let Some(mut address) = device.network() else {
         return;
     };
-    match server::run(device, &acceptor, rooms).await {}
+    loop {
+        address.get_and(Option::is_some).await;
+        // Not in the place that it is moved to and in the one that it comes from.
+        let calling = pin!(caller::run(device, &network, room));
+        select(address.changed_and(Option::is_none), calling).await;
+    }
+}
+
+/// Serves the client of raw streams, and sends datagrams with samples.
+#[embassy_executor::task]
+async fn serve_streams(
+    device: &'static TheDevice,
+    network: StreamNetwork,
+    datagrams: Datagrams<'static>,
+    packet: &'static mut Packet,
+) {
+    let acceptor = network.listen(outlet::PORT);
+    match outlet::run(device, &acceptor, &datagrams, packet).await {}
+}
+
+/// Tells the network what the board is called.
+#[embassy_executor::task]
+async fn tell_name(
+    device: &'static TheDevice,
+    network: Datagrams<'static>,
+    packet: &'static mut [u8; MDNS_PACKET],
+    seed: u32,
+) {
+    match mdns::run(device, &network, packet, outlet::PORT, seed).await {}
 }
 
 #[embassy_executor::task]

@@ -33,7 +33,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::{Error, Flags, given_up, view::View, watch::watch};
 use crate::{
-    app::{monitor::Monitor, server::PORT, stats::Stats},
+    app::{monitor::Monitor, outlet, server, stats::Stats},
     p1::port::{LineSettings, Port},
     settings::Settings,
     soc::host::{console::Console, pty},
@@ -62,8 +62,8 @@ pub struct Board<'a> {
     pub flash: PathBuf,
     /// The file of the log.
     pub log: PathBuf,
-    /// Where clients of the commands are let in.
-    pub listen: Option<SocketAddrV4>,
+    /// Where clients of the commands are let in, and those of raw streams.
+    pub listen: Option<[SocketAddrV4; 2]>,
     /// Where commands are typed.
     pub console: Option<Console>,
     /// Whether to end when the input does.
@@ -284,9 +284,16 @@ fn words(
 }
 
 impl Emulator {
-    fn start(image: &Path, words: &[String], listen: Option<SocketAddrV4>) -> Result<Self, Error> {
-        let forwarded = listen.map(|listen| format!(",hostfwd=tcp:{listen}-:{PORT}"));
-        let network = format!("user,model=open_eth{}", forwarded.unwrap_or_default());
+    fn start(
+        image: &Path,
+        words: &[String],
+        listen: Option<[SocketAddrV4; 2]>,
+    ) -> Result<Self, Error> {
+        let ports = [server::PORT, outlet::PORT];
+        let forwarded = listen.into_iter().flatten().zip(ports);
+        let forwarded = forwarded.map(|(here, there)| format!(",hostfwd=tcp:{here}-:{there}"));
+        let forwarded: String = forwarded.collect();
+        let network = format!("user,model=open_eth{forwarded}");
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Error::NoEmulator,
             _ => Error::Board(error.to_string()),

@@ -32,7 +32,7 @@ use support::child::{PATIENCE, Running};
 use support::firmware::{self, text};
 use support::namespace::is_inside;
 use support::peers::{
-    Chrony, Mosquitto, MosquittoConfig, find, free_port, resolver, services, wait_for_all,
+    Chrony, Message, Mosquitto, MosquittoConfig, find, free_port, resolver, services, wait_for_all,
 };
 use support::qemu::{Board, fixture, ledger, qemu};
 use support::samples::{changes, packet, recorded, sample, samples, spoken};
@@ -643,6 +643,45 @@ fn a_command_over_mqtt_is_answered() {
         let mut messages = messages.iter();
         messages.any(|message| {
             message.topic == "powermeter/meter1/state/info" && message.text().contains("voltage")
+        })
+    });
+}
+
+#[test]
+fn samples_go_through_a_broker() {
+    let Some(broker) = mosquitto() else { return };
+    let Some(mut board) = Board::with_broker(&broker, &["name=meter1", "time_server=-"]) else {
+        return;
+    };
+    let mut subscriber = broker.subscribe("powermeter/#");
+    board.wait_for_event("connected", 1);
+    board.send(&spoken(1));
+    board.wait_for_event("accepted", 1);
+    let order = r#"{"cmd":"sample","payload":{"type":"MQTT","rate":20,"measures":"v,i_L1"}}"#;
+    broker.publish("powermeter/meter1/cmd", order, 0, false);
+    let sent = |messages: &[Message]| -> Vec<String> {
+        let own = messages
+            .iter()
+            .filter(|m| m.topic == "powermeter/meter1/state/info");
+        let json = own.filter_map(|m| serde_json::from_str::<Json>(&m.text()).ok());
+        json.filter(|json| json["unit"] == "V,mA")
+            .map(|json| json["values"].to_string())
+            .collect()
+    };
+    subscriber.wait_until("5 samples", |messages| sent(messages).len() >= 5);
+    board.send(&spoken(2));
+    let last = |messages: &[Message]| sent(messages).pop();
+    let new = subscriber.wait_until("a new sample", |messages| {
+        last(messages).is_some_and(|values| values == "[231.2,3000]")
+    });
+    let mut values = sent(&new);
+    values.dedup();
+    assert_eq!(values, ["[231.1,2000]", "[231.2,3000]"]);
+    broker.publish("powermeter/meter1/cmd", r#"{"cmd":"stop"}"#, 0, false);
+    subscriber.wait_until("off", |messages| {
+        let mut messages = messages.iter();
+        messages.any(|message| {
+            message.topic == "powermeter/meter1/state/sample" && message.text() == "off"
         })
     });
 }

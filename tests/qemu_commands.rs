@@ -658,13 +658,19 @@ fn samples_go_through_a_broker() {
     board.send(&spoken(1));
     board.wait_for_event("accepted", 1);
     let order = r#"{"cmd":"sample","payload":{"type":"MQTT","rate":20,"measures":"v,i_L1"}}"#;
+    // It is connected a little earlier than it listens to commands.
+    subscriber.wait_until("its status", |messages| {
+        messages
+            .iter()
+            .any(|m| m.topic == "powermeter/meter1/state/sample")
+    });
     broker.publish("powermeter/meter1/cmd", order, 0, false);
     let sent = |messages: &[Message]| -> Vec<String> {
         let own = messages
             .iter()
             .filter(|m| m.topic == "powermeter/meter1/state/info");
         let json = own.filter_map(|m| serde_json::from_str::<Json>(&m.text()).ok());
-        json.filter(|json| json["unit"] == "V,mA")
+        json.filter(|json| json["values"].is_array())
             .map(|json| json["values"].to_string())
             .collect()
     };

@@ -593,7 +593,12 @@ async fn network(
                 report.network(address);
                 device.set_address(address.map(Into::into));
             }
-            Timer::after(LOOK).await;
+            match address {
+                // At once: what is ordered before the device knows its address ends when it does. Nobody else may wait
+                // so, since the stack has one place for a waker.
+                None => stack.wait_config_up().await,
+                Some(_) => Timer::after(LOOK).await,
+            }
         }
     };
     join3(runner.run(), ethernet::watch_link(), tell).await;

@@ -7,6 +7,10 @@ use std::{env, fs, path::PathBuf};
 
 fn main() {
     println!("cargo::rerun-if-changed=link.x");
+    if env::var_os("CARGO_FEATURE_XTOS").is_some() {
+        assemble::archive("xtensa_lx_rt_asm", &["asm/narrow.S", "asm/xtos.S"]);
+        return;
+    }
     if env::var_os("CARGO_FEATURE_VECTORS").is_none() {
         println!("cargo::rerun-if-changed=build.rs");
         return;

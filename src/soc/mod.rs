@@ -1,15 +1,17 @@
 //! What differs between machines: the only unsafe code and the only `cfg` on a machine.
+#[cfg(soc = "esp8266")]
+pub mod esp8266;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 #[cfg(target_os = "none")]
 pub mod lx106;
-#[cfg(any(not(target_os = "none"), soc = "qemu"))]
+#[cfg(any(not(target_os = "none"), soc = "esp8266", soc = "qemu"))]
 pub mod nor;
 #[cfg(soc = "qemu")]
 pub mod qemu;
 
 /// The RAM ledger of the board's file: bytes of each part.
-#[cfg(soc = "qemu")]
+#[cfg(any(soc = "esp8266", soc = "qemu"))]
 #[allow(missing_docs, dead_code)] // The board's file says what each is for; the linker has some of them.
 mod ram {
     include!(concat!(env!("OUT_DIR"), "/ram.rs"));

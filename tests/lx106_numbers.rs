@@ -69,13 +69,13 @@ fn the_telegram_of_the_originals_readme() {
     within(
         &telegram,
         [
-            ("frame", 10_450),
+            ("frame", 10_210),
             ("receive", 25_000),
-            ("first", 26_250),
+            ("first", 26_180),
             ("receive-stack", 453),
-            ("publish", 19_300),
-            ("publish-stack", 698),
-            ("verdict", 600),
+            ("publish", 19_310),
+            ("publish-stack", 731),
+            ("verdict", 634),
             ("line", 7_400),
         ],
     );
@@ -86,13 +86,13 @@ fn esmr_5_with_three_phases() {
     within(
         &fixture("esmr50.p1"),
         [
-            ("frame", 15_230),
-            ("receive", 35_500),
-            ("first", 37_020),
+            ("frame", 14_900),
+            ("receive", 35_390),
+            ("first", 36_900),
             ("receive-stack", 453),
-            ("publish", 36_360),
-            ("publish-stack", 698),
-            ("verdict", 592),
+            ("publish", 36_330),
+            ("publish-stack", 731),
+            ("verdict", 616),
             ("line", 11_630),
         ],
     );
@@ -103,13 +103,13 @@ fn lithuania_with_97_values() {
     within(
         &fixture("lt.p1"),
         [
-            ("frame", 41_240),
-            ("receive", 173_580),
-            ("first", 177_630),
+            ("frame", 40_460),
+            ("receive", 173_720),
+            ("first", 177_770),
             ("receive-stack", 515),
-            ("publish", 79_020),
-            ("publish-stack", 698),
-            ("verdict", 595),
+            ("publish", 78_810),
+            ("publish-stack", 731),
+            ("verdict", 622),
             ("line", 35_650),
         ],
     );
@@ -120,13 +120,13 @@ fn hungary_with_its_long_message() {
     within(
         &fixture("hu.p1"),
         [
-            ("frame", 34_420),
-            ("receive", 70_400),
-            ("first", 72_190),
+            ("frame", 33_900),
+            ("receive", 70_300),
+            ("first", 72_090),
             ("receive-stack", 425),
-            ("publish", 49_520),
-            ("publish-stack", 698),
-            ("verdict", 592),
+            ("publish", 49_430),
+            ("publish-stack", 731),
+            ("verdict", 616),
             ("line", 16_450),
         ],
     );

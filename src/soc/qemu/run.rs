@@ -277,7 +277,8 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         let datagrams = Datagrams::new(stack, Udp::new(stack, buffers));
         spawner.spawn(keep_time(device, datagrams, seed.rotate_left(32))?);
         if settings.mqtt_server != "-" {
-            let publisher = Publisher {
+            // By value the task's whole future would be made on the stack first.
+            let publisher = PUBLISHER.init(Publisher {
                 network: NETWORK.init(Net::new(stack, BUFFERS.take())),
                 settings,
                 name,
@@ -288,7 +289,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
                 monitor: monitors,
                 remote,
                 seed: seed as u32,
-            };
+            });
             spawner.spawn(publish(publisher, room, report)?);
         }
     }
@@ -312,6 +313,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
 }
 
 static NETWORK: StaticCell<Network> = StaticCell::new();
+static PUBLISHER: StaticCell<ThePublisher> = StaticCell::new();
 
 /// This machine, as the emulated network sees it.
 const GATEWAY: &str = "10.0.2.2";
@@ -410,7 +412,7 @@ type ThePublisher = Publisher<'static, 'static, 'static, Network, FileFlash, Mon
 
 #[embassy_executor::task]
 async fn publish(
-    mut publisher: ThePublisher,
+    publisher: &'static mut ThePublisher,
     room: &'static mut PublisherRoom,
     report: &'static Report<Console>,
 ) {

@@ -57,7 +57,7 @@ fn lay_out() -> Result<(), String> {
 const LIBRARIES: [&str; 7] = ["main", "net80211", "wpa", "pp", "phy", "crypto", "hal"];
 
 /// Functions of the vendor's that pass through ours, which call the real ones.
-const WRAPPED: [&str; 1] = ["register_chipv6_phy"];
+const WRAPPED: [&str; 1] = ["spi_flash_read"];
 
 /// Links the vendor's libraries as our own script says, once the structures that are shared with them have the layout that the
 /// code expects.

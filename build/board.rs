@@ -53,9 +53,9 @@ struct Line {
     r#for: String,
 }
 
-/// Declares the lines that a ledger has: each becomes a constant of the code.
+/// Declares the lines that a ledger has, and behind `+` those that it may have: each becomes a constant of the code.
 macro_rules! lines {
-    ($($name:ident $constant:ident,)* radio: $($extra:ident $extra_constant:ident,)*) => {
+    ($($name:ident $constant:ident,)* + $($extra:ident $extra_constant:ident,)*) => {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Lines {
@@ -94,8 +94,7 @@ lines! {
     tasks TASKS,
     rest REST,
     stack STACK,
-    radio: wifi WIFI,
-    dhcp DHCP,
+    + dhcp DHCP,
 }
 
 #[derive(Debug, Deserialize)]

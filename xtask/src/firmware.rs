@@ -4,6 +4,7 @@
 
 mod assembly;
 pub mod link;
+mod sdk;
 mod toolchain;
 
 use std::env;
@@ -111,8 +112,16 @@ fn build_board(toolchain: &Toolchain, name: &str) -> Result<PathBuf, String> {
         .args(["--package", "metertrekker", "--bin", "metertrekker"])
         .env("METERTREKKER_BOARD", name);
     // Other SoCs' vendor libraries bring vectors and start-up code.
-    if board.soc == "qemu" {
-        cargo.args(["--features", "xtensa-lx-rt/vectors"]);
+    match board.soc.as_str() {
+        "qemu" => {
+            cargo.args(["--features", "xtensa-lx-rt/vectors"]);
+        }
+        "esp8266" => {
+            cargo
+                .args(["--features", "xtensa-lx-rt/xtos"])
+                .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
+        }
+        _ => {}
     }
     shell::run(&mut cargo)?;
     copy(&built("metertrekker"), &format!("{name}.elf"))

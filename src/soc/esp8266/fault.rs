@@ -105,8 +105,8 @@ impl uDisplay for Cause {
                 f,
                 "restarted after exception {} at {:x}, address {:x}",
                 cause,
-                pc,
-                address
+                *pc,
+                *address
             ),
             Self::Panic { file, line } => uwrite!(f, "restarted after a panic at {}:{}", file, line),
         }

@@ -54,7 +54,7 @@ impl Interface {
     /// Null while the vendor's libraries have none.
     fn netif(self) -> *mut Netif {
         self.number()
-            .map_or(ptr::null_mut(), sdk::eagle_lwip_getif)
+            .map_or(ptr::null_mut(), |number| sdk::eagle_lwip_getif(number))
     }
 }
 

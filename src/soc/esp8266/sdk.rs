@@ -259,7 +259,6 @@ unsafe extern "C" {
     pub safe fn system_get_time() -> u32;
     pub safe fn system_get_free_heap_size() -> u32;
     pub safe fn system_get_rst_info() -> *const ResetInfo;
-    pub safe fn system_get_chip_id() -> u32;
     pub safe fn system_restart();
     pub safe fn system_soft_wdt_feed();
     pub safe fn system_set_os_print(on: u8);
@@ -268,7 +267,6 @@ unsafe extern "C" {
     pub fn system_rtc_mem_write(block: u8, from: *const c_void, length: u16) -> bool;
     pub fn system_partition_table_regist(table: *const Partition, count: u32, map: u32) -> bool;
     pub safe fn wifi_set_opmode_current(mode: u8) -> bool;
-    pub safe fn wifi_get_opmode() -> u8;
     pub fn wifi_get_macaddr(interface: u8, address: *mut u8) -> bool;
     pub safe fn wifi_set_event_handler_cb(handler: extern "C" fn(*const WifiEvent));
     pub fn wifi_station_set_config_current(config: *mut StationConfig) -> bool;

@@ -19,7 +19,7 @@ fn main() {
 /// a PC needs not.
 fn lay_out() -> Result<(), String> {
     println!("cargo::rerun-if-changed=boards");
-    println!("cargo::rustc-check-cfg=cfg(soc, values(\"qemu\", \"esp8266\"))");
+    println!("cargo::rustc-check-cfg=cfg(soc, values(\"esp8266\", \"qemu\"))");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         let board = board("host")?;
@@ -43,11 +43,14 @@ fn lay_out() -> Result<(), String> {
     write(&out, "board.x", &board.linker_script())?;
     write(&out, "ram.rs", &board.ram_constants())?;
     write(&out, "limits.rs", &board.limits())?;
+    if let (Some(pins), Some(flash)) = (board.pins(), board.flash()) {
+        write(&out, "pins.rs", &pins.code())?;
+        write(&out, "map.rs", &flash.code())?;
+    }
     println!("cargo::rustc-cfg=soc=\"{}\"", board.soc);
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
     if board.soc == "esp8266" {
-        write(&out, "map.rs", &board.flash_constants())?;
         vendor_libraries(&out)?;
     }
     Ok(())
@@ -111,9 +114,7 @@ fn check_layouts(headers: &Path, out: &Path) -> Result<(), String> {
 }
 
 fn board(name: &str) -> Result<board::Board, String> {
-    let file = format!("boards/{name}.toml");
-    let text = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
-    board::read(&file, &text)
+    board::load(Path::new("boards"), name)
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<(), String> {

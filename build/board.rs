@@ -1,7 +1,18 @@
 //! A board's file to what the linker needs of it.
 
+#[path = "board/flash.rs"]
+pub mod flash;
+#[path = "board/pins.rs"]
+pub mod pins;
+
+use std::fs;
+use std::path::Path;
+
 use serde::Deserialize;
 use toml::Spanned;
+
+use flash::Flash;
+use pins::Pins;
 
 /// A file in `boards/`.
 #[derive(Debug, Deserialize)]
@@ -13,12 +24,15 @@ pub struct Board {
     /// The folder below `src/soc` with its code.
     #[allow(dead_code)] // Not every build script asks.
     pub soc: String,
+    /// The board whose tables it has, but for those that are in its file.
+    like: Option<Spanned<String>>,
     /// For boards that have the command protocol.
     commands: Option<Commands>,
     /// What a program for a PC need not know.
     memory: Option<Memory>,
     ram: Option<Ram>,
-    /// For boards that keep everything in one flash chip.
+    /// What only an ESP8266 has.
+    pins: Option<Pins>,
     flash: Option<Flash>,
 }
 
@@ -39,7 +53,7 @@ struct Ram {
     budget: Spanned<u32>,
     /// By how much the lines are above it.
     owed: Option<Spanned<u32>>,
-    /// What the vendor's libraries want to find free beside the lines, when there are any.
+    /// What the vendor's libraries are to find free for a heap of theirs; they have their own memory for the stack then.
     heap: Option<u32>,
     lines: Lines,
 }
@@ -53,24 +67,21 @@ struct Line {
     r#for: String,
 }
 
-/// Declares the lines that a ledger has, and behind `+` those that it may have: each becomes a constant of the code.
+/// Declares the lines that a ledger has, and those that it may have: each becomes a constant of the code.
 macro_rules! lines {
-    ($($name:ident $constant:ident,)* + $($extra:ident $extra_constant:ident,)*) => {
+    ($($name:ident $constant:ident,)* ; $($more:ident $more_constant:ident,)*) => {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Lines {
             $($name: Line,)*
-            $($extra: Option<Line>,)*
+            $($more: Option<Line>,)*
         }
 
         impl Lines {
             fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, &Line)> {
-                let all = [$((stringify!($name), stringify!($constant), &self.$name),)*];
-                let extra = [$((stringify!($extra), stringify!($extra_constant), &self.$extra),)*];
-                let extra = extra.into_iter().filter_map(|(name, constant, line)| {
-                    Some((name, constant, line.as_ref()?))
-                });
-                all.into_iter().chain(extra)
+                let here = [$((stringify!($name), stringify!($constant), Some(&self.$name)),)*
+                    $((stringify!($more), stringify!($more_constant), self.$more.as_ref()),)*];
+                here.into_iter().filter_map(|(name, constant, line)| Some((name, constant, line?)))
             }
         }
     };
@@ -94,7 +105,8 @@ lines! {
     tasks TASKS,
     rest REST,
     stack STACK,
-    + dhcp DHCP,
+    ;
+    dhcp DHCP,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,65 +116,151 @@ struct Memory {
     iram: Region,
     dram: Region,
     irom: Region,
-    /// Memory of its own that the stack has; without it, it is the end of `dram`.
+    /// Where the stack is, when it is not the end of `dram`.
     stack: Option<Region>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Region {
+pub struct Region {
     origin: u32,
     length: u32,
 }
 
-/// What lies where in the flash chip.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Flash {
-    /// Bytes of the chip.
-    size: Spanned<u32>,
-    /// What runs.
-    image: Spanned<Region>,
-    /// Where an update waits until it is whole.
-    staging: Spanned<Region>,
-    /// What survives a restart.
-    settings: Spanned<Region>,
-    log: Spanned<Region>,
-    /// What the vendor's libraries keep there: the last of the chip.
-    vendor: Spanned<Region>,
+/// Reads the board `name` of `folder`, and the one that it is like.
+#[allow(dead_code)] // Not every build script asks.
+pub fn load(folder: &Path, name: &str) -> Result<Board, String> {
+    let text = text(folder, name)?;
+    read_like(&file(folder, name), &text, |base| {
+        let text = self::text(folder, base)?;
+        Ok((file(folder, base), text))
+    })
 }
 
-/// Reads a board's text; the error names the file, and the line as far as TOML knows it.
+fn file(folder: &Path, name: &str) -> String {
+    folder.join(format!("{name}.toml")).display().to_string()
+}
+
+fn text(folder: &Path, name: &str) -> Result<String, String> {
+    let boards = names(folder);
+    if !boards.iter().any(|board| board == name) {
+        return Err(format!("no board {name}: there are {}", boards.join(", ")));
+    }
+    let file = file(folder, name);
+    fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))
+}
+
+/// The boards that there are.
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Reads the text of a board that is like no other; the error names the file, and the line as far as TOML knows it.
 pub fn read(file: &str, text: &str) -> Result<Board, String> {
+    read_like(file, text, |base| Err(format!("no board {base} here")))
+}
+
+/// Reads a board's text, and by `find` file and text of the one that it is like.
+pub fn read_like(
+    file: &str,
+    text: &str,
+    find: impl FnOnce(&str) -> Result<(String, String), String>,
+) -> Result<Board, String> {
     let at = |start: usize| format!("{file}:{}", 1 + text[..start].matches('\n').count());
-    let board: Board = toml::from_str(text).map_err(|error: toml::de::Error| {
-        let start = error.span().map_or(0, |span| span.start);
-        format!("{}: {}", at(start), error.message())
-    })?;
+    let mut board = parse(file, text)?;
+    // Where a mistake is depends on the file, so each is looked at by itself first.
+    if let Some((start, problem)) = board.own_problem() {
+        return Err(format!("{}: {problem}", at(start)));
+    }
+    if let Some(like) = board.like.take() {
+        let start = like.span().start;
+        let (base_file, base_text) =
+            find(like.get_ref()).map_err(|problem| format!("{}: {problem}", at(start)))?;
+        let base = read(&base_file, &base_text)?;
+        if base.soc != board.soc {
+            let problem = format!("{} is an {}, this a {}", like.get_ref(), base.soc, board.soc);
+            return Err(format!("{}: {problem}", at(start)));
+        }
+        board.commands = board.commands.or(base.commands);
+        board.memory = board.memory.or(base.memory);
+        board.ram = board.ram.or(base.ram);
+        board.pins = board.pins.or(base.pins);
+        board.flash = board.flash.or(base.flash);
+    }
     match board.problem() {
-        Some((start, problem)) => Err(format!("{}: {problem}", at(start))),
+        Some(problem) => Err(format!("{file}:1: {problem}")),
         None => Ok(board),
     }
+}
+
+fn parse(file: &str, text: &str) -> Result<Board, String> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = 1 + text[..start].matches('\n').count();
+        format!("{file}:{line}: {}", error.message())
+    })
 }
 
 /// What `owed` may be above the truth: changes of a few bytes should not touch the file.
 const SLACK: u64 = 512;
 
 impl Board {
-    /// What contradicts itself or is not there, and where.
-    fn problem(&self) -> Option<(usize, String)> {
-        if let Some(problem) = self.commands.as_ref().and_then(Commands::problem) {
-            return Some(problem);
+    /// What contradicts itself in one of its tables, and where.
+    fn own_problem(&self) -> Option<(usize, String)> {
+        let commands = self.commands.as_ref().and_then(Commands::problem);
+        commands
+            .or_else(|| self.ram.as_ref().and_then(Ram::problem))
+            .or_else(|| self.pins.as_ref().and_then(Pins::problem))
+            .or_else(|| self.flash.as_ref().and_then(Flash::problem))
+    }
+
+    /// What is missing, or does not go together.
+    fn problem(&self) -> Option<String> {
+        if self.is_program() {
+            return None;
         }
-        match (&self.memory, &self.ram) {
-            _ if self.is_program() => None,
-            (None, _) => Some((0, "missing table `memory`".into())),
-            (_, None) => Some((0, "missing table `ram`".into())),
-            (Some(memory), Some(ram)) => {
-                let problem = ram.problem(memory.stack.as_ref());
-                problem.or_else(|| self.flash.as_ref()?.problem())
-            }
-        }
+        let is_chip = self.soc == "esp8266";
+        let tables = [
+            ("memory", self.memory.is_some(), true),
+            ("ram", self.ram.is_some(), true),
+            ("pins", self.pins.is_some(), is_chip),
+            ("flash", self.flash.is_some(), is_chip),
+        ];
+        tables
+            .into_iter()
+            .find_map(|(name, is_there, is_due)| match (is_there, is_due) {
+                (false, true) => Some(format!("missing table `{name}`")),
+                (true, false) => Some(format!("table `{name}`: only an esp8266 has it")),
+                _ => None,
+            })
+            .or_else(|| {
+                let memory = self.memory.as_ref()?;
+                let ram = self.ram.as_ref()?;
+                match (ram.heap, &memory.stack) {
+                    (Some(_), None) => Some("memory `stack` is missing: with a `heap` it is elsewhere".into()),
+                    (None, Some(_)) => Some("memory `stack`: without a `heap` it is the end of `dram`".into()),
+                    _ => self.flash.as_ref()?.misplaced(&memory.irom),
+                }
+            })
+    }
+
+    /// Its pins, when it is an ESP8266.
+    #[allow(dead_code)] // Not every build script asks.
+    pub fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// Its flash, when it is an ESP8266.
+    #[allow(dead_code)] // Not every build script asks.
+    pub fn flash(&self) -> Option<&Flash> {
+        self.flash.as_ref()
     }
 
     /// Whether it is a program for a PC and no image.
@@ -187,78 +285,9 @@ impl Commands {
     }
 }
 
-/// Flash is erased by so many bytes.
-const SECTOR: u32 = 4096;
-/// Sectors of the vendor's libraries: the radio's calibration, its initial data, and three of parameters, which have to be the
-/// last of the chip.
-const VENDOR: u32 = 5 * SECTOR;
-/// Sizes that the vendor's libraries have a map for, and its number there (`enum flash_size_map`).
-const SIZES: [(u32, u32); 2] = [(0x10_0000, 2), (0x40_0000, 4)];
-
-impl Flash {
-    fn areas(&self) -> [(&'static str, &Spanned<Region>); 5] {
-        [
-            ("image", &self.image),
-            ("staging", &self.staging),
-            ("settings", &self.settings),
-            ("log", &self.log),
-            ("vendor", &self.vendor),
-        ]
-    }
-
+impl Ram {
     /// What contradicts itself, and where.
     fn problem(&self) -> Option<(usize, String)> {
-        let size = *self.size.get_ref();
-        if !SIZES.iter().any(|(known, _)| *known == size) {
-            let problem = format!("a flash of {size:#x} bytes; there are 0x100000 and 0x400000");
-            return Some((self.size.span().start, problem));
-        }
-        let mut end = 0;
-        let mut before = "the chip's start";
-        for (name, area) in self.areas() {
-            let Region { origin, length } = *area.get_ref();
-            let at = area.span().start;
-            if origin % SECTOR != 0 || length % SECTOR != 0 || length == 0 {
-                let problem = format!("`{name}` is not made of whole sectors of {SECTOR} bytes");
-                return Some((at, problem));
-            }
-            if origin < end {
-                return Some((at, format!("`{name}` begins before the end of {before}")));
-            }
-            let Some(its_end) = origin.checked_add(length).filter(|end| *end <= size) else {
-                return Some((at, format!("`{name}` ends behind the chip's {size:#x} bytes")));
-            };
-            (end, before) = (its_end, name);
-        }
-        let vendor = self.vendor.get_ref();
-        if vendor.length != VENDOR || end != size {
-            let problem = format!("`vendor` has to be the last {VENDOR:#x} bytes");
-            return Some((self.vendor.span().start, problem));
-        }
-        if self.image.get_ref().origin != 0 {
-            let problem = "`image` has to begin at 0, where the chip starts".into();
-            return Some((self.image.span().start, problem));
-        }
-        None
-    }
-
-    /// As constants.
-    fn constants(&self) -> String {
-        let mut code = String::new();
-        for (name, area) in self.areas() {
-            let Region { origin, length } = area.get_ref();
-            let name = name.to_uppercase();
-            code += &format!("pub const {name}: core::ops::Range<u32> = {origin:#x}..{:#x};\n", origin + length);
-        }
-        let size = *self.size.get_ref();
-        code += &format!("pub const SIZE: u32 = {size:#x};\n");
-        code
-    }
-}
-
-impl Ram {
-    /// What contradicts itself, and where. A stack with memory of its own is none of the budget's.
-    fn problem(&self, stack: Option<&Region>) -> Option<(usize, String)> {
         if let Some((name, _, line)) = self
             .lines
             .all()
@@ -267,24 +296,10 @@ impl Ram {
             let problem = format!("`{name}` takes 0 bytes; name what it takes");
             return Some((line.bytes.span().start, problem));
         }
-        let line = &self.lines.stack.bytes;
-        let sum: u64 = self
-            .lines
-            .all()
-            .map(|(_, _, line)| u64::from(*line.bytes.get_ref()))
-            .sum();
-        let sum = match stack {
-            Some(region) if *line.get_ref() > region.length => {
-                let problem = format!(
-                    "the stack takes {} bytes, its memory has {}",
-                    line.get_ref(),
-                    region.length
-                );
-                return Some((line.span().start, problem));
-            }
-            Some(_) => sum - u64::from(*line.get_ref()),
-            None => sum,
-        };
+        let sum = u64::from(match self.heap {
+            Some(_) => self.variables(),
+            None => self.variables() + *self.lines.stack.bytes.get_ref(),
+        });
         let budget = u64::from(*self.budget.get_ref());
         let owed = self
             .owed
@@ -363,14 +378,6 @@ impl Board {
         code
     }
 
-    /// The flash map as constants; nothing for boards without.
-    #[allow(dead_code)] // Not every build script asks.
-    pub fn flash_constants(&self) -> String {
-        let code = "// Generated from the board's [flash] by build.rs. Do not edit.\n";
-        let map = self.flash.as_ref().map(Flash::constants);
-        code.to_owned() + &map.unwrap_or_default()
-    }
-
     /// The ledger's lines as constants.
     #[allow(dead_code)] // Not every build script asks.
     pub fn ram_constants(&self) -> String {
@@ -384,12 +391,20 @@ impl Board {
 }
 
 impl Ram {
+    /// The lines but the stack's.
+    fn variables(&self) -> u32 {
+        let sum: u32 = self
+            .lines
+            .all()
+            .map(|(_, _, line)| *line.bytes.get_ref())
+            .sum();
+        sum - *self.lines.stack.bytes.get_ref()
+    }
+
     /// What only the linker knows: it stops when the ledger's lines are not kept.
     fn assertions(&self, soc: &str) -> String {
-        let lines = &self.lines;
-        let stack = *lines.stack.bytes.get_ref();
-        let sum: u32 = lines.all().map(|(_, _, line)| *line.bytes.get_ref()).sum();
-        let variables = sum - stack;
+        let stack = *self.lines.stack.bytes.get_ref();
+        let variables = self.variables();
         let Some(heap) = self.heap else {
             return format!(
                 "
@@ -402,9 +417,6 @@ ASSERT(_stack_end - _stack_limit >= {stack}, \"{soc}: the stack is shorter than 
         let owed = self.owed.as_ref().map_or(0, |owed| *owed.get_ref());
         format!(
             "
-/* With vendor libraries: variables of our own, and what is left for their heap. */
-_board_variables = {variables};
-_board_heap = {heap};
 ASSERT(_own_variables <= {variables}, \"{soc}: variables are longer than their lines in the board's [ram]\")
 ASSERT(_own_variables + {SLACK} >= {variables}, \"{soc}: variables are much shorter than their lines in the board's [ram]: lower those\")
 ASSERT(_vendor_variables + {budget} + {heap} <= LENGTH(dram), \"{soc}: with the vendor's variables and heap, dram has no room for the board's budget\")

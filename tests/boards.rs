@@ -3,7 +3,6 @@
 #[path = "../build/board.rs"]
 mod board;
 
-use std::fs;
 use std::path::Path;
 
 const MEMORY: &str = "[memory]
@@ -51,20 +50,342 @@ fn problem(text: &str) -> String {
 #[test]
 fn every_board_is_complete_and_its_soc_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut count = 0;
-    for file in fs::read_dir(root.join("boards")).unwrap() {
-        let path = file.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "toml") {
-            continue;
-        }
-        let name = path.display().to_string();
-        let board = board::read(&name, &fs::read_to_string(&path).unwrap()).unwrap();
+    let boards = root.join("boards");
+    let names = board::names(&boards);
+    for name in &names {
+        let board = board::load(&boards, name).unwrap();
         assert!(!board.about.is_empty(), "{name}");
         let soc = root.join("src/soc").join(&board.soc);
         assert!(soc.is_dir(), "{name}: {} is missing", soc.display());
-        count += 1;
+        assert_eq!(board.pins().is_some(), board.soc == "esp8266", "{name}");
+        assert_eq!(board.flash().is_some(), board.soc == "esp8266", "{name}");
     }
-    assert!(count > 0);
+    let chips = [
+        "d1-mini",
+        "d1-mini-swap",
+        "esp-01s",
+        "nodemcu",
+        "slimmelezer",
+    ];
+    for chip in chips {
+        assert!(names.iter().any(|name| name == chip), "{chip}");
+    }
+}
+
+#[test]
+fn an_unknown_board_is_answered_with_those_that_there_are() {
+    let boards = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards");
+    assert_eq!(
+        board::load(&boards, "d1-mimi").unwrap_err(),
+        "no board d1-mimi: there are d1-mini, d1-mini-swap, esp-01s, host, nodemcu, qemu, slimmelezer"
+    );
+}
+
+const CHIP: &str = "about = \"x\"
+soc = \"esp8266\"
+[pins]
+p1 = { gpio = 3, inverted = true }
+request = { gpio = 0, asserted = \"low\" }
+led = { gpio = 2, lit = \"low\" }
+[flash]
+size = 0x100000
+image = { origin = 0x0, length = 0x73000 }
+staging = { origin = 0x73000, length = 0x73000 }
+settings = { origin = 0xe6000, length = 0x4000 }
+log = { origin = 0xea000, length = 0xa000 }
+vendor = { origin = 0xfb000, length = 0x5000 }
+";
+
+/// A chip's file with a change.
+fn chip(from: &str, to: &str) -> String {
+    assert!(CHIP.contains(from), "{from}");
+    let memory = MEMORY.replace("0x73000", "0x63000");
+    format!("{}{memory}{RAM}", CHIP.replace(from, to))
+}
+
+#[test]
+fn pins_that_contradict_the_chip_or_each_other_are_refused() {
+    let p1 = "p1 = { gpio = 3, inverted = true }";
+    let request = "request = { gpio = 0, asserted = \"low\" }";
+    let led = "led = { gpio = 2, lit = \"low\" }";
+    let receivers = "valid are GPIO3, and GPIO13 with `swap = true`";
+    for (from, to, line, expected) in [
+        (
+            p1,
+            "p1 = { gpio = 5, inverted = true }",
+            4,
+            &*format!("p1 is GPIO5, where UART0 cannot receive: {receivers}"),
+        ),
+        (
+            p1,
+            "p1 = { gpio = 13, inverted = true }",
+            4,
+            &format!("p1 is GPIO13, which UART0 has by `swap` only: {receivers}"),
+        ),
+        (
+            p1,
+            "p1 = { gpio = 3, inverted = true, swap = true }",
+            4,
+            &format!("p1 is GPIO3, and `swap` takes UART0 to GPIO13: {receivers}"),
+        ),
+        (
+            p1,
+            "p1 = { gpio = 3 }",
+            4,
+            "missing field `inverted`",
+        ),
+        (
+            p1,
+            "p1 = { gpio = 3, inverted = true, speed = 9600 }",
+            4,
+            "unknown field `speed`, expected one of `gpio`, `inverted`, `swap`",
+        ),
+        (
+            led,
+            "led = { gpio = 3, lit = \"low\" }",
+            6,
+            "led is GPIO3, as p1: valid are 2, 4, 5, 12, 13, 14, 15",
+        ),
+        (
+            led,
+            "led = { gpio = 0, lit = \"low\" }",
+            6,
+            "led is GPIO0, as request: valid are 2, 4, 5, 12, 13, 14, 15",
+        ),
+        (
+            request,
+            "request = { gpio = 1, asserted = \"low\" }",
+            5,
+            "request is GPIO1, which is UART0's: valid are 0, 2, 4, 5, 12, 13, 14, 15",
+        ),
+        (
+            "p1 = { gpio = 3, inverted = true }\nrequest = { gpio = 0, asserted = \"low\" }",
+            "p1 = { gpio = 13, inverted = true, swap = true }\nrequest = { gpio = 15, asserted = \"high\" }",
+            5,
+            "request is GPIO15, which is UART0's: valid are 0, 2, 4, 5, 12, 14",
+        ),
+        (
+            request,
+            "request = { gpio = 6, asserted = \"low\" }",
+            5,
+            "request is GPIO6, the flash chip's: valid are 0, 2, 4, 5, 12, 13, 14, 15",
+        ),
+        (
+            led,
+            "led = { gpio = 16, lit = \"low\" }",
+            6,
+            "led is GPIO16, no output of the GPIO block: valid are 2, 4, 5, 12, 13, 14, 15",
+        ),
+        (
+            request,
+            "request = { gpio = 0, asserted = \"high\" }",
+            5,
+            "GPIO0 has to be high while the chip starts, and that would ask the meter: `asserted` has to be \"low\"",
+        ),
+        (
+            request,
+            "request = { gpio = 15, asserted = \"low\" }",
+            5,
+            "GPIO15 has to be low while the chip starts, and that would ask the meter: `asserted` has to be \"high\"",
+        ),
+        (
+            led,
+            "led = { gpio = 2, lit = \"high\" }",
+            6,
+            "GPIO2 has to be high while the chip starts, and that would light the LED: `lit` has to be \"low\"",
+        ),
+        (
+            led,
+            "led = { gpio = 2, lit = \"dim\" }",
+            6,
+            "unknown variant `dim`, expected `low` or `high`",
+        ),
+        (
+            led,
+            "light = { gpio = 2, lit = \"low\" }",
+            6,
+            "unknown field `light`, expected one of `p1`, `request`, `led`",
+        ),
+    ] {
+        let expected = format!("boards/x.toml:{line}: {expected}");
+        assert_eq!(problem(&chip(from, to)), expected, "{to}");
+    }
+}
+
+#[test]
+fn areas_that_overlap_or_leave_the_chip_are_refused() {
+    let log = "log = { origin = 0xea000, length = 0xa000 }";
+    for (from, to, line, expected) in [
+        (
+            "size = 0x100000",
+            "size = 0x80000",
+            8,
+            "size is 0x80000: valid are 0x100000, 0x200000, 0x400000",
+        ),
+        (
+            log,
+            "log = { origin = 0xe9000, length = 0xa000 }",
+            12,
+            "`log` overlaps `settings`, which is at 0xe6000",
+        ),
+        (
+            "settings = { origin = 0xe6000, length = 0x4000 }",
+            "settings = { origin = 0xfe000, length = 0x4000 }",
+            11,
+            "`settings` ends at 0x102000, the chip at 0x100000",
+        ),
+        (
+            log,
+            "log = { origin = 0xea000, length = 0xffff_f000 }",
+            12,
+            "`log` ends at 0x1000e9000, the chip at 0x100000",
+        ),
+        (
+            log,
+            "log = { origin = 0xea000, length = 0xa00 }",
+            12,
+            "`log` is 0xa00 bytes at 0xea000: both have to be sectors of 0x1000, and one at least",
+        ),
+        (
+            log,
+            "log = { origin = 0xea000, length = 0 }",
+            12,
+            "`log` is 0x0 bytes at 0xea000: both have to be sectors of 0x1000, and one at least",
+        ),
+        (
+            "image = { origin = 0x0, length = 0x73000 }",
+            "image = { origin = 0x1000, length = 0x72000 }",
+            9,
+            "`image` is at 0x1000: the chip starts what is at 0",
+        ),
+        (
+            "size = 0x100000",
+            "size = 0x200000",
+            13,
+            "`vendor` is 0x5000 bytes at 0xfb000: the SDK has 0x5000 at 0x1fb000",
+        ),
+        (
+            "staging = { origin = 0x73000, length = 0x73000 }",
+            "staging = { origin = 0x73000, length = 0x72000 }",
+            10,
+            "`staging` has 0x72000 bytes, and an image may have 0x73000",
+        ),
+        (
+            "log =",
+            "logs =",
+            12,
+            "unknown field `logs`, expected one of `size`, `image`, `staging`, `settings`, `log`, `vendor`, `outage`",
+        ),
+        (
+            "log = { origin = 0xea000, length = 0xa000 }\n",
+            "",
+            7,
+            "missing field `log`",
+        ),
+    ] {
+        let expected = format!("boards/x.toml:{line}: {expected}");
+        assert_eq!(problem(&chip(from, to)), expected, "{to}");
+    }
+    // What is mapped ends before the chip.
+    let large = chip("size = 0x100000", "size = 0x400000").replacen("length = 0x73000", "length = 0x101000", 1);
+    assert_eq!(
+        problem(&large),
+        "boards/x.toml:9: `image` ends at 0x101000, and the chip maps flash up to 0x100000"
+    );
+    let code = chip("x", "x").replace("0x63000", "0x64000");
+    assert_eq!(
+        problem(&code),
+        "boards/x.toml:1: memory `irom` is 0x40210000 to 0x40274000, and the area `image` is mapped at 0x40200000 to 0x40273000"
+    );
+}
+
+#[test]
+fn an_esp8266_has_pins_and_flash_and_nobody_else() {
+    board::read("boards/x.toml", &chip("x", "x")).unwrap();
+    for (from, to, table) in [
+        ("[flash]\n", "[pin]\n", None),
+        ("soc = \"esp8266\"", "soc = \"qemu\"", Some("pins")),
+    ] {
+        let expected = match table {
+            Some(table) => format!("boards/x.toml:1: table `{table}`: only an esp8266 has it"),
+            None => "boards/x.toml:7: unknown field `pin`, expected one of `about`, `soc`, `like`, `commands`, \
+                `memory`, `ram`, `pins`, `flash`"
+                .into(),
+        };
+        assert_eq!(problem(&chip(from, to)), expected);
+    }
+    let bare = format!("about = \"x\"\nsoc = \"esp8266\"\n{MEMORY}{RAM}");
+    assert_eq!(problem(&bare), "boards/x.toml:1: missing table `pins`");
+}
+
+#[test]
+fn a_board_has_the_tables_of_the_one_that_it_is_like() {
+    let base = chip("x", "x");
+    let find = |_: &str| Ok(("boards/base.toml".to_owned(), base.clone()));
+    let like = |more: &str| {
+        let text = format!("about = \"y\"\nsoc = \"esp8266\"\nlike = \"base\"\n{more}");
+        board::read_like("boards/y.toml", &text, find)
+    };
+    let same = like("").unwrap();
+    assert_eq!(same.pins().unwrap().led().unwrap().gpio, 2);
+    let other = like("[pins]\np1 = { gpio = 13, inverted = false, swap = true }\n").unwrap();
+    assert!(other.pins().unwrap().is_swapped());
+    assert_eq!(other.pins().unwrap().led(), None);
+    assert_eq!(other.flash().unwrap().code(), same.flash().unwrap().code());
+    assert_eq!(other.ram_constants(), same.ram_constants());
+    let wrong = board::read_like(
+        "boards/y.toml",
+        "about = \"y\"\n\nsoc = \"qemu\"\nlike = \"base\"\n",
+        find,
+    );
+    assert_eq!(
+        wrong.unwrap_err(),
+        "boards/y.toml:4: base is an esp8266, this a qemu"
+    );
+    let boards = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards");
+    let missing = board::read_like("boards/y.toml", "about = \"y\"\nsoc = \"esp8266\"\nlike = \"d2\"", |name| {
+        board::load(&boards, name).map(|_| unreachable!())
+    });
+    assert_eq!(
+        missing.unwrap_err(),
+        "boards/y.toml:3: no board d2: there are d1-mini, d1-mini-swap, esp-01s, host, nodemcu, qemu, slimmelezer"
+    );
+    // What is wrong in a table is said of the file where it is.
+    let broken = base.replace("gpio = 2, lit", "gpio = 3, lit");
+    let text = "about = \"y\"\nsoc = \"esp8266\"\nlike = \"base\"\n";
+    let found = board::read_like("boards/y.toml", text, |_| Ok(("boards/base.toml".into(), broken)));
+    assert_eq!(
+        found.unwrap_err(),
+        "boards/base.toml:6: led is GPIO3, as p1: valid are 2, 4, 5, 12, 13, 14, 15"
+    );
+}
+
+#[test]
+fn the_code_gets_pins_and_map() {
+    let board = board::read("boards/x.toml", &chip("x", "x")).unwrap();
+    let pins = board.pins().unwrap().code();
+    for line in [
+        "pub const WIRING: Wiring = Wiring { inverted: true, swapped: false };",
+        "pub type Request = Gpio0;",
+        "pub const REQUEST_ON_IS_HIGH: bool = false;",
+        "pub type Led = Gpio2;",
+        "pub const LED_ON_IS_HIGH: bool = false;",
+    ] {
+        assert!(pins.lines().any(|found| found == line), "{pins}");
+    }
+    let map = board.flash().unwrap().code();
+    for line in [
+        "pub const SIZE: u32 = 0x100000;",
+        "pub const IMAGE: core::ops::Range<u32> = 0x0..0x73000;",
+        "pub const LOG: core::ops::Range<u32> = 0xea000..0xf4000;",
+    ] {
+        assert!(map.lines().any(|found| found == line), "{map}");
+    }
+    assert!(!map.contains("OUTAGE"), "{map}");
+    let without = chip("request = { gpio = 0, asserted = \"low\" }\n", "");
+    let board = board::read("boards/x.toml", &without).unwrap();
+    let pins = board.pins().unwrap().code();
+    assert!(pins.contains("pub type Request = Nowhere;"), "{pins}");
 }
 
 #[test]
@@ -189,7 +510,7 @@ fn mistakes_are_named_with_file_and_line() {
         problem(&format!(
             "about = \"x\"\nsoc = \"qemu\"\nspeed = 1\n{MEMORY}"
         )),
-        "boards/x.toml:3: unknown field `speed`, expected one of `about`, `soc`, `commands`, `memory`, `ram`"
+        "boards/x.toml:3: unknown field `speed`, expected one of `about`, `soc`, `like`, `commands`, `memory`, `ram`, `pins`, `flash`"
     );
     let without_iram = MEMORY.replace("iram", "irm");
     assert!(

@@ -1,5 +1,5 @@
 //! What differs between machines: the only unsafe code and the only `cfg` on a machine.
-#[cfg(soc = "esp8266")]
+#[cfg(any(not(target_os = "none"), soc = "esp8266"))]
 pub mod esp8266;
 #[cfg(not(target_os = "none"))]
 pub mod host;

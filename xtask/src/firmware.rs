@@ -118,7 +118,7 @@ fn build_board(toolchain: &Toolchain, name: &str) -> Result<PathBuf, String> {
         }
         "esp8266" => {
             cargo
-                .args(["--features", "xtensa-lx-rt/xtos"])
+                .args(["--features", "esp8266,xtensa-lx-rt/xtos"])
                 .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
         }
         _ => {}

@@ -8,13 +8,13 @@ pub mod exception;
 // It and the start-up need symbols of an image.
 #[cfg(all(target_arch = "xtensa", not(feature = "xtos")))]
 mod fault;
-#[cfg(all(target_arch = "xtensa", not(feature = "xtos")))]
+#[cfg(target_arch = "xtensa")]
 mod start;
-
-#[cfg(all(target_arch = "xtensa", not(feature = "xtos")))]
-pub use start::Reset;
 #[cfg(all(target_arch = "xtensa", feature = "xtos"))]
 mod xtos;
+
+#[cfg(target_arch = "xtensa")]
+pub use start::Reset;
 #[cfg(all(target_arch = "xtensa", feature = "xtos"))]
 pub use xtos::narrow_load;
 pub use xtensa_lx_rt_proc_macros::{entry, exception, interrupt, pre_init};

@@ -8,7 +8,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use embassy_executor::{Spawner, raw::Executor};
 use static_cell::{ConstStaticCell, StaticCell};
 
-use super::sdk::{self, Event};
+use super::{
+    port,
+    sdk::{self, Event},
+};
 use crate::soc::lx106::stack;
 
 /// The lowest that a user can have: nothing of the SDK's waits for us.
@@ -53,7 +56,7 @@ pub fn kick() {
 /// Has the executor polled: from interrupts, too. It and all that it calls is in IRAM or ROM.
 #[unsafe(link_section = ".iram.post")]
 #[inline(never)]
-pub fn post() {
+pub extern "C" fn post() {
     if POSTED.load(Ordering::Acquire) {
         return;
     }
@@ -84,7 +87,7 @@ pub fn run(start: impl FnOnce(Spawner)) {
 extern "C" fn poll(_: *mut Event) {
     POSTED.store(false, Ordering::Release);
     PENDING.store(false, Ordering::Release);
-    super::on_polled();
+    port::uart0().turn();
     // SAFETY: written before this task was made.
     if let Some(executor) = unsafe { (&raw const RUNNING).read() } {
         // SAFETY: never reentrant, since tasks of the SDK do not interrupt each other.

@@ -1,6 +1,6 @@
 //! Whether the meter is sending, for those who are about to stop everything.
 
-use super::{sdk, uart};
+use super::{port, sdk};
 
 /// A telegram has no longer pause, at any of the speeds that a meter sends with.
 const SILENCE_US: u32 = 5_000;
@@ -14,10 +14,10 @@ const PATIENCE_US: u32 = 80_000;
 pub fn wait_for_silence() {
     sdk::system_soft_wdt_feed();
     let start = sdk::system_get_time();
-    let (mut bytes, mut since) = (uart::received(), start);
+    let (mut bytes, mut since) = (port::uart0().received(), start);
     loop {
         let now = sdk::system_get_time();
-        let received = uart::received();
+        let received = port::uart0().received();
         if received != bytes {
             (bytes, since) = (received, now);
         }

@@ -16,19 +16,20 @@ use embassy_futures::{
 };
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_sync::mutex::Mutex;
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Instant, Timer};
 use static_cell::{ConstStaticCell, StaticCell};
 use ufmt::uwrite;
 
 use super::{
-    console::{Console, Terminal},
+    board::{Led, Request},
     fault,
     flash::Area,
+    led::Watch,
     limits::{CLIENTS, MAX_RATE},
     map,
+    port::{self, Log, P1},
     radio::{self, Interface, Radio},
     sdk,
-    uart::Uart,
     wifi::Wifi,
 };
 use crate::{
@@ -99,7 +100,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 type TheDevice = Device<'static, 'static, Area>;
-type Monitors = (&'static Report<Console>, &'static TheDevice);
+type Watchers = (&'static TheDevice, &'static Watch);
+type Monitors = (&'static Report<Log>, &'static Watchers);
 type TheMeter = Meter<'static, 'static, Monitors>;
 type Network = Net<'static, 1, SOCKET_RX, SOCKET_TX>;
 type CommandNetwork = Net<'static, DOORS, COMMAND_RX, COMMAND_TX>;
@@ -139,6 +141,7 @@ static STACK_START: AtomicU32 = AtomicU32::new(0);
 static COMMON: StaticCell<Common> = StaticCell::new();
 static LOCKED: StaticCell<Locked> = StaticCell::new();
 static MONITORS: StaticCell<Monitors> = StaticCell::new();
+static WATCHERS: StaticCell<Watchers> = StaticCell::new();
 static NETWORK: StaticCell<Network> = StaticCell::new();
 static PUBLISHER: StaticCell<ThePublisher> = StaticCell::new();
 
@@ -165,9 +168,11 @@ struct Common {
     /// What it is called until the next start.
     name: Name,
     stats: Stats,
-    report: Report<Console>,
+    report: Report<Log>,
     mailbox: Mailbox<'static>,
     detection: Detection,
+    /// What the LED has to say.
+    watch: Watch,
     store: Option<Store<Area>>,
     journal: Option<Journal<Area>>,
 }
@@ -212,6 +217,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         report,
         mailbox,
         detection,
+        watch,
         store,
         journal,
     } = COMMON.init_with(|| Common {
@@ -219,13 +225,15 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         board_name: board_name(),
         name: Name::new(),
         stats: Stats::new(),
-        report: Report::new(Console),
+        report: Report::new(port::uart0().log(Instant::now)),
         mailbox: Mailbox::new(WAITING.take()),
         detection: Detection::new(),
+        watch: Watch::new(),
         store: None,
         journal: None,
     });
     let (stats, report, mailbox, detection) = (&*stats, &*report, &*mailbox, &*detection);
+    let watch = &*watch;
     // Neither fails but by the chip: what was never written is started anew.
     let opened = block_on(Store::open(Area::new(map::SETTINGS), whole(map::SETTINGS)));
     let Ok(opened) = opened else {
@@ -251,7 +259,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     device.adjust(|of_device| settings.clone_from(of_device));
     let (settings, device) = (&*settings, &*device);
     tell_start(device, has_log);
-    let monitors = MONITORS.init((report, device));
+    let monitors = MONITORS.init((report, WATCHERS.init((device, watch))));
     let seed = random();
     let remote = REMOTE.init_with(|| Mqtt::with_room());
     let remote = &*remote;
@@ -291,12 +299,15 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         });
         spawner.spawn(publish(publisher, ROOM.take())?);
     }
+    // SAFETY: this is the only place, and comes once.
+    let (request, led) = unsafe { port::outputs() };
+    spawner.spawn(keep_port(request, led, watch, device)?);
     spawner.spawn(keep_device(device, remote, console_room)?);
     spawner.spawn(start_over(device, mailbox)?);
     spawner.spawn(count(stats, report)?);
     let the_meter = METER
         .init_with(|| Meter::new(STAGED.take(), settings, mailbox, stats, monitors, detection));
-    spawner.spawn(meter(the_meter, Uart::start())?);
+    spawner.spawn(meter(the_meter, port::uart0().p1())?);
     Ok(())
 }
 
@@ -366,6 +377,7 @@ async fn keep_device(
     remote: &'static TheRemote,
     room: &'static mut Room,
 ) {
+    let terminal = port::uart0().console();
     let console = async {
         loop {
             // Nobody wants to see on a console that it is alive.
@@ -373,7 +385,7 @@ async fn keep_device(
             let Some(listener) = device.log.listen() else {
                 return pending::<Infallible>().await;
             };
-            if serve(device, client, listener, Terminal, Terminal, room).await
+            if serve(device, client, listener, terminal, terminal, room).await
                 == session::End::Closed
             {
                 return pending().await;
@@ -382,6 +394,22 @@ async fn keep_device(
     };
     let log = device.keep_log();
     join4(console, remote.run(device), device.keep_house(), log).await;
+}
+
+/// Gives the receiver to console and meter in turn, and shows by the LED how things are.
+#[embassy_executor::task]
+async fn keep_port(
+    mut request: Request,
+    mut led: Led,
+    watch: &'static Watch,
+    device: &'static TheDevice,
+) {
+    let in_network = || device.address.get().is_some() && !device.is_open();
+    join(
+        port::uart0().keep(&mut request),
+        watch.show(in_network, &mut led),
+    )
+    .await;
 }
 
 /// Resets the chip when all is to start over.
@@ -407,7 +435,7 @@ pub fn started(stack: u32) {
 }
 
 #[embassy_executor::task]
-async fn meter(meter: &'static mut TheMeter, mut uart: Uart) {
+async fn meter(meter: &'static mut TheMeter, mut uart: P1) {
     meter.run(&mut uart).await;
 }
 
@@ -436,7 +464,7 @@ async fn discard(
 async fn network(
     mut runner: Runner<'static, Radio>,
     stack: Stack<'static>,
-    report: &'static Report<Console>,
+    report: &'static Report<Log>,
 ) {
     let tell = async {
         let mut told = None;
@@ -453,7 +481,7 @@ async fn network(
 }
 
 #[embassy_executor::task]
-async fn count(stats: &'static Stats, report: &'static Report<Console>) {
+async fn count(stats: &'static Stats, report: &'static Report<Log>) {
     loop {
         Timer::after(COUNT).await;
         let frames = radio::counters();

@@ -304,6 +304,10 @@ unsafe extern "C" {
     #[link_name = "__real_spi_flash_read"]
     pub fn spi_flash_read(from: u32, to: *mut u32, size: u32) -> c_int;
 
+    // ets_sys.h
+    pub fn ets_isr_attach(number: u32, handler: extern "C" fn(*mut c_void), argument: *mut c_void);
+    pub safe fn ets_isr_unmask(mask: u32);
+
     // In libmain, without a header: gives a received frame's buffer back to the radio. As lwIP's `pbuf_free` does.
     pub fn system_pp_recycle_rx_pkt(buffer: *mut c_void);
     // In libmain, without a header: the interface of the station (0) or the access point (1), null while it is not there.

@@ -1,1 +1,1 @@
-
+//! Nothing: see README.md.

@@ -3,6 +3,7 @@
 //! `xtask/lx106` holds what the compiler is told, and why.
 
 mod assembly;
+mod image;
 pub mod link;
 mod sdk;
 mod toolchain;
@@ -12,7 +13,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Deserialize;
 use toolchain::Toolchain;
 
 use crate::shell;
@@ -23,8 +23,11 @@ const TARGET: &str = "xtensa-lx106-none-elf";
 #[derive(clap::Args)]
 pub struct Args {
     /// A file in boards/, without its .toml
-    #[arg(required_unless_present_any = ["self_tests", "proof", "bench"])]
+    #[arg(required_unless_present_any = ["all", "self_tests", "proof", "bench"])]
     board: Option<String>,
+    /// Every board that has an image
+    #[arg(long, conflicts_with = "board")]
+    all: bool,
     /// The images that try start-up, exceptions and interrupts in QEMU
     #[arg(long, conflicts_with = "board")]
     self_tests: bool,
@@ -40,7 +43,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), String> {
     let toolchain = toolchain::find()?;
     let images = match &args.board {
-        Some(board) => vec![build_board(&toolchain, board)?],
+        Some(board) => build_board(&toolchain, board)?,
+        None if args.all => build_all(&toolchain)?,
         None if args.bench => vec![build_bench()?],
         None if args.proof => {
             prove(&toolchain)?;
@@ -80,9 +84,36 @@ pub fn build_for_tests() -> Result<(), String> {
 /// The board whose firmware is a program.
 const HOST: &str = "host";
 
-#[derive(Deserialize)]
-struct Board {
-    soc: String,
+/// The board's file, with what it has of the one that it is like, as `build/board.rs` reads it.
+fn read_board(name: &str) -> Result<toml::Table, String> {
+    let file = shell::root().join("boards").join(format!("{name}.toml"));
+    let text = fs::read_to_string(&file)
+        .map_err(|_| format!("no board {name}: there are {}", boards().join(", ")))?;
+    let mut board: toml::Table =
+        toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    if let Some(toml::Value::String(like)) = board.remove("like") {
+        for (key, value) in read_board(&like)? {
+            board.entry(key).or_insert(value);
+        }
+    }
+    Ok(board)
+}
+
+/// Every board, also when another one fails; all failures are told.
+fn build_all(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
+    let mut images = Vec::new();
+    let mut problems = Vec::new();
+    for name in boards() {
+        println!("{name}");
+        match build_board(toolchain, &name) {
+            Ok(files) => images.extend(files),
+            Err(problem) => problems.push(format!("{name}: {problem}")),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(images),
+        false => Err(problems.join("\n")),
+    }
 }
 
 /// The boards that have an image.
@@ -98,33 +129,32 @@ fn boards() -> Vec<String> {
     names
 }
 
-fn build_board(toolchain: &Toolchain, name: &str) -> Result<PathBuf, String> {
+/// Builds a board's image and returns its files, the linked program first.
+fn build_board(toolchain: &Toolchain, name: &str) -> Result<Vec<PathBuf>, String> {
     if name == HOST {
         return Err("the board host is a program, not an image: `cargo build` makes it".into());
     }
-    let file = shell::root().join("boards").join(format!("{name}.toml"));
-    let text = fs::read_to_string(&file)
-        .map_err(|_| format!("no board {name}: there are {}", boards().join(", ")))?;
-    let board: Board =
-        toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let board = read_board(name)?;
     let mut cargo = cargo(toolchain)?;
     cargo
         .args(["--package", "metertrekker", "--bin", "metertrekker"])
         .env("METERTREKKER_BOARD", name);
-    // Other SoCs' vendor libraries bring vectors and start-up code.
-    match board.soc.as_str() {
-        "qemu" => {
-            cargo.args(["--features", "xtensa-lx-rt/vectors"]);
-        }
-        "esp8266" => {
-            cargo
-                .args(["--features", "esp8266,xtensa-lx-rt/xtos"])
-                .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
-        }
-        _ => {}
+    // Vectors and start-up code come from us, or from the chip's vendor libraries.
+    if board.get("soc").and_then(toml::Value::as_str) != Some("esp8266") {
+        shell::run(cargo.args(["--features", "xtensa-lx-rt/vectors"]))?;
+        return Ok(vec![copy(&built("metertrekker"), &format!("{name}.elf"))?]);
     }
+    cargo
+        .args(["--features", "esp8266,xtensa-lx-rt/xtos"])
+        .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
     shell::run(&mut cargo)?;
-    copy(&built("metertrekker"), &format!("{name}.elf"))
+    let program = copy(&built("metertrekker"), &format!("{name}.elf"))?;
+    let board: image::Board = board
+        .try_into()
+        .map_err(|error| format!("boards/{name}.toml: {error}"))?;
+    let mut files = image::make(&program, &board)?;
+    files.insert(0, program);
+    Ok(files)
 }
 
 fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
@@ -174,9 +204,28 @@ fn proof(toolchain: &Toolchain, features: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Builds a board's image.
+/// Builds a board's image, and returns its linked program.
 pub fn build(board: &str) -> Result<PathBuf, String> {
-    build_board(&toolchain::find()?, board)
+    let mut files = build_board(&toolchain::find()?, board)?;
+    Ok(files.swap_remove(0))
+}
+
+/// Builds and judges the image of every board that has the chip.
+pub fn build_for_chips() -> Result<(), String> {
+    let toolchain = toolchain::find()?;
+    let mut problems = Vec::new();
+    for name in boards() {
+        let board = read_board(&name)?;
+        if board.get("soc").and_then(toml::Value::as_str) == Some("esp8266")
+            && let Err(problem) = build_board(&toolchain, &name)
+        {
+            problems.push(format!("{name}: {problem}"));
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(problems.join("\n")),
+    }
 }
 
 /// Builds the image that counts instructions.

@@ -377,7 +377,7 @@ async fn keep_device(
     remote: &'static TheRemote,
     room: &'static mut Room,
 ) {
-    let terminal = port::uart0().console();
+    let terminal = || port::uart0().console();
     let console = async {
         loop {
             // Nobody wants to see on a console that it is alive.
@@ -385,7 +385,7 @@ async fn keep_device(
             let Some(listener) = device.log.listen() else {
                 return pending::<Infallible>().await;
             };
-            if serve(device, client, listener, terminal, terminal, room).await
+            if serve(device, client, listener, terminal(), terminal(), room).await
                 == session::End::Closed
             {
                 return pending().await;

@@ -72,14 +72,20 @@ fn vendor_libraries(out: &Path) -> Result<(), String> {
         format!("{variable} names no vendor libraries: build with `cargo xtask firmware`")
     })?;
     let libraries = ["libs", "lib"].map(|folder| sdk.join(folder));
-    let libraries = libraries.iter().find(|folder| folder.join("libmain.a").is_file());
+    let libraries = libraries
+        .iter()
+        .find(|folder| folder.join("libmain.a").is_file());
     let libraries = libraries.ok_or_else(|| {
-        format!("{variable}={}: there is no libmain.a in libs/ or lib/", sdk.display())
+        format!(
+            "{variable}={}: there is no libmain.a in libs/ or lib/",
+            sdk.display()
+        )
     })?;
     check_layouts(&sdk.join("include"), out)?;
     for script in ["link.x", "rom.x"] {
         let from = Path::new("src/soc/esp8266").join(script);
-        fs::copy(&from, out.join(script)).map_err(|error| format!("{}: {error}", from.display()))?;
+        fs::copy(&from, out.join(script))
+            .map_err(|error| format!("{}: {error}", from.display()))?;
     }
     println!("cargo::rustc-link-search=native={}", libraries.display());
     let names: Vec<String> = LIBRARIES.iter().map(|name| format!("-l{name}")).collect();

@@ -185,7 +185,12 @@ pub fn read_like(
             find(like.get_ref()).map_err(|problem| format!("{}: {problem}", at(start)))?;
         let base = read(&base_file, &base_text)?;
         if base.soc != board.soc {
-            let problem = format!("{} is an {}, this a {}", like.get_ref(), base.soc, board.soc);
+            let problem = format!(
+                "{} is an {}, this a {}",
+                like.get_ref(),
+                base.soc,
+                board.soc
+            );
             return Err(format!("{}: {problem}", at(start)));
         }
         board.commands = board.commands.or(base.commands);
@@ -244,8 +249,12 @@ impl Board {
                 let memory = self.memory.as_ref()?;
                 let ram = self.ram.as_ref()?;
                 match (ram.heap, &memory.stack) {
-                    (Some(_), None) => Some("memory `stack` is missing: with a `heap` it is elsewhere".into()),
-                    (None, Some(_)) => Some("memory `stack`: without a `heap` it is the end of `dram`".into()),
+                    (Some(_), None) => {
+                        Some("memory `stack` is missing: with a `heap` it is elsewhere".into())
+                    }
+                    (None, Some(_)) => {
+                        Some("memory `stack`: without a `heap` it is the end of `dram`".into())
+                    }
                     _ => self.flash.as_ref()?.misplaced(&memory.irom),
                 }
             })

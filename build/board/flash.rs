@@ -88,7 +88,9 @@ impl Flash {
             u64::from(origin) < other.end() && u64::from(other.origin) < end
         };
         if let Some((other, Region { origin, .. })) = earlier.iter().find(overlapping) {
-            return Some(format!("`{name}` overlaps `{other}`, which is at {origin:#x}"));
+            return Some(format!(
+                "`{name}` overlaps `{other}`, which is at {origin:#x}"
+            ));
         }
         let vendor = size - VENDOR;
         match name {

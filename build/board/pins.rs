@@ -125,9 +125,8 @@ impl Pins {
     fn unfit(&self, name: &str, output: Output, taken: &[(&str, u8)]) -> Option<String> {
         let gpio = output.gpio;
         let free = || {
-            let is_free = |gpio: &&u8| {
-                !self.is_uart(**gpio) && taken.iter().all(|(_, taken)| taken != *gpio)
-            };
+            let is_free =
+                |gpio: &&u8| !self.is_uart(**gpio) && taken.iter().all(|(_, taken)| taken != *gpio);
             let free = OUTPUTS.iter().filter(is_free).map(u8::to_string);
             format!("valid are {}", free.collect::<Vec<_>>().join(", "))
         };
@@ -135,7 +134,10 @@ impl Pins {
             return Some(format!("{name} is GPIO{gpio}, as {other}: {}", free()));
         }
         if self.is_uart(gpio) {
-            return Some(format!("{name} is GPIO{gpio}, which is UART0's: {}", free()));
+            return Some(format!(
+                "{name} is GPIO{gpio}, which is UART0's: {}",
+                free()
+            ));
         }
         if !OUTPUTS.contains(&gpio) {
             let why = match gpio {

@@ -24,25 +24,43 @@ fn address<B, R>(start: *const B, block: &B, register: &R) -> u32 {
 fn registers_are_where_the_model_has_them() {
     let uart = block::<uart0::RegisterBlock>();
     let at = |found: u32, expected: u32| assert_eq!(found, expected, "{found:#x}");
+    at(address(UART0::PTR, &*uart, &uart.uart_fifo), chip::FIFO);
     at(
-        address(UART0::PTR, &*uart, &uart.uart_fifo),
-        chip::FIFO,
+        address(UART0::PTR, &*uart, &uart.uart_int_raw),
+        chip::INT_RAW,
     );
-    at(address(UART0::PTR, &*uart, &uart.uart_int_raw), chip::INT_RAW);
     at(address(UART0::PTR, &*uart, &uart.uart_int_st), chip::INT_ST);
-    at(address(UART0::PTR, &*uart, &uart.uart_int_ena), chip::INT_ENA);
-    at(address(UART0::PTR, &*uart, &uart.uart_int_clr), chip::INT_CLR);
+    at(
+        address(UART0::PTR, &*uart, &uart.uart_int_ena),
+        chip::INT_ENA,
+    );
+    at(
+        address(UART0::PTR, &*uart, &uart.uart_int_clr),
+        chip::INT_CLR,
+    );
     at(address(UART0::PTR, &*uart, &uart.uart_clkdiv), chip::CLKDIV);
     at(address(UART0::PTR, &*uart, &uart.uart_status), chip::STATUS);
     at(address(UART0::PTR, &*uart, &uart.uart_conf0), chip::CONF0);
     at(address(UART0::PTR, &*uart, &uart.uart_conf1), chip::CONF1);
     let pins = block::<gpio::RegisterBlock>();
     at(address(GPIO::PTR, &*pins, &pins.gpio_out), chip::OUT);
-    at(address(GPIO::PTR, &*pins, &pins.gpio_out_w1ts), chip::OUT_W1TS);
-    at(address(GPIO::PTR, &*pins, &pins.gpio_out_w1tc), chip::OUT_W1TC);
+    at(
+        address(GPIO::PTR, &*pins, &pins.gpio_out_w1ts),
+        chip::OUT_W1TS,
+    );
+    at(
+        address(GPIO::PTR, &*pins, &pins.gpio_out_w1tc),
+        chip::OUT_W1TC,
+    );
     at(address(GPIO::PTR, &*pins, &pins.gpio_enable), chip::ENABLE);
-    at(address(GPIO::PTR, &*pins, &pins.gpio_enable_w1ts), chip::ENABLE_W1TS);
-    at(address(GPIO::PTR, &*pins, &pins.gpio_enable_w1tc), chip::ENABLE_W1TC);
+    at(
+        address(GPIO::PTR, &*pins, &pins.gpio_enable_w1ts),
+        chip::ENABLE_W1TS,
+    );
+    at(
+        address(GPIO::PTR, &*pins, &pins.gpio_enable_w1tc),
+        chip::ENABLE_W1TC,
+    );
     let mux = block::<io_mux::RegisterBlock>();
     at(address(IO_MUX::PTR, &*mux, &mux.io_mux_mtck), chip::MTCK);
     at(address(IO_MUX::PTR, &*mux, &mux.io_mux_mtdo), chip::MTDO);
@@ -77,15 +95,18 @@ fn fields_are_where_the_model_has_them() {
         unsafe { w.rx_tout_thrhd().bits(2).rxfifo_full_thrhd().bits(32) }
     });
     assert_eq!(uart.uart_conf1.read().bits(), 0x8200_0020);
-    uart.uart_clkdiv.write(|w| unsafe { w.uart_clkdiv().bits(0xf_ffff) });
+    uart.uart_clkdiv
+        .write(|w| unsafe { w.uart_clkdiv().bits(0xf_ffff) });
     assert_eq!(uart.uart_clkdiv.read().bits(), 0xf_ffff);
     for (bit, found) in [
         (chip::FULL, {
-            uart.uart_int_ena.write(|w| w.rxfifo_full_int_ena().set_bit());
+            uart.uart_int_ena
+                .write(|w| w.rxfifo_full_int_ena().set_bit());
             uart.uart_int_ena.read().bits()
         }),
         (chip::PARITY, {
-            uart.uart_int_ena.write(|w| w.parity_err_int_ena().set_bit());
+            uart.uart_int_ena
+                .write(|w| w.parity_err_int_ena().set_bit());
             uart.uart_int_ena.read().bits()
         }),
         (chip::FRAME, {
@@ -93,11 +114,13 @@ fn fields_are_where_the_model_has_them() {
             uart.uart_int_ena.read().bits()
         }),
         (chip::OVERFLOW, {
-            uart.uart_int_ena.write(|w| w.rxfifo_ovf_int_ena().set_bit());
+            uart.uart_int_ena
+                .write(|w| w.rxfifo_ovf_int_ena().set_bit());
             uart.uart_int_ena.read().bits()
         }),
         (chip::TIMEOUT, {
-            uart.uart_int_ena.write(|w| w.rxfifo_tout_int_ena().set_bit());
+            uart.uart_int_ena
+                .write(|w| w.rxfifo_tout_int_ena().set_bit());
             uart.uart_int_ena.read().bits()
         }),
     ] {

@@ -34,8 +34,14 @@ fn each_state_has_its_pattern() {
     let dark = |steps: usize| ".".repeat(steps);
     for (state, expected) in [
         (State::Searching, "#####.....".repeat(16)),
-        (State::NoBroker, format!("{}{}", flash.repeat(2), dark(56)).repeat(2)),
-        (State::NoTelegram, format!("{}{}", flash.repeat(3), dark(44)).repeat(2)),
+        (
+            State::NoBroker,
+            format!("{}{}", flash.repeat(2), dark(56)).repeat(2),
+        ),
+        (
+            State::NoTelegram,
+            format!("{}{}", flash.repeat(3), dark(44)).repeat(2),
+        ),
         (State::Well, format!("{flash}{}", dark(148))),
     ] {
         assert_eq!(shown(state), expected, "{state:?}");
@@ -51,7 +57,11 @@ fn a_change_is_foretold_and_none_is_left_out() {
             assert!(next > now, "{state:?}");
             let mut between = now;
             while between < next {
-                assert_eq!(state.is_lit(between), state.is_lit(now), "{state:?} {between}");
+                assert_eq!(
+                    state.is_lit(between),
+                    state.is_lit(now),
+                    "{state:?} {between}"
+                );
                 between += Duration::from_millis(1);
             }
             now = next;
@@ -103,5 +113,11 @@ fn the_pin_shows_it() {
     let searching = [0, 125, 250, 375, 500, 625, 750, 875];
     let no_broker = [2_000, 2_100, 2_300, 2_400];
     assert_eq!(done, [&searching[..], &no_broker].concat());
-    assert!(pin.0.borrow().iter().enumerate().all(|(n, (_, on))| *on == (n % 2 == 0)));
+    assert!(
+        pin.0
+            .borrow()
+            .iter()
+            .enumerate()
+            .all(|(n, (_, on))| *on == (n % 2 == 0))
+    );
 }

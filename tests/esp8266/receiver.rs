@@ -220,7 +220,10 @@ fn damage_in_a_telegram_without_crc_gives_no_wrong_value() {
             bench.interrupt();
             bench.hear(3, DSMR2, &sent[place + 1..]);
             let (is_proved, value) = read(&bench.p1(SECOND).await);
-            assert!(!is_proved || value.is_none() || value == right, "{place}: {value:?}");
+            assert!(
+                !is_proved || value.is_none() || value == right,
+                "{place}: {value:?}"
+            );
         });
     }
 }
@@ -308,7 +311,10 @@ fn what_is_being_sent_leaves_before_the_speed_changes() {
         assert!(bench.request.0.borrow().iter().all(|(_, on)| !on));
         // Nothing is put behind them.
         let written = select(console.write(b"more"), Timer::after(SECOND)).await;
-        assert!(matches!(written, embassy_futures::select::Either::Second(())));
+        assert!(matches!(
+            written,
+            embassy_futures::select::Either::Second(())
+        ));
         bench.chip.send(8);
         moment().await;
         assert_eq!(bench.chip.sent(), "answer\r\n");

@@ -15,9 +15,9 @@ mod xtos;
 
 #[cfg(target_arch = "xtensa")]
 pub use start::Reset;
+pub use xtensa_lx_rt_proc_macros::{entry, exception, interrupt, pre_init};
 #[cfg(all(target_arch = "xtensa", feature = "xtos"))]
 pub use xtos::narrow_load;
-pub use xtensa_lx_rt_proc_macros::{entry, exception, interrupt, pre_init};
 
 /// Clears the words from `start` to `end`.
 ///

@@ -77,8 +77,7 @@ pub fn run(start: impl FnOnce(Spawner)) {
     unsafe { (&raw mut RUNNING).write(Some(executor)) };
     let events = EVENTS.take();
     // SAFETY: the queue lives for ever, and has so many places.
-    let made =
-        unsafe { sdk::system_os_task(poll, PRIORITY, events.as_mut_ptr(), QUEUE as u8) };
+    let made = unsafe { sdk::system_os_task(poll, PRIORITY, events.as_mut_ptr(), QUEUE as u8) };
     assert!(made);
     post();
 }

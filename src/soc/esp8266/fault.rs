@@ -47,7 +47,9 @@ impl Record {
     fn write(&self) {
         let from: *const Self = self;
         // SAFETY: reads so many bytes.
-        unsafe { sdk::system_rtc_mem_write(BLOCK, from.cast::<c_void>(), size_of::<Self>() as u16) };
+        unsafe {
+            sdk::system_rtc_mem_write(BLOCK, from.cast::<c_void>(), size_of::<Self>() as u16)
+        };
     }
 
     fn read() -> Self {
@@ -108,7 +110,9 @@ impl uDisplay for Cause {
                 *pc,
                 *address
             ),
-            Self::Panic { file, line } => uwrite!(f, "restarted after a panic at {}:{}", file, line),
+            Self::Panic { file, line } => {
+                uwrite!(f, "restarted after a panic at {}:{}", file, line)
+            }
         }
     }
 }

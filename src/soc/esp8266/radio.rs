@@ -229,8 +229,7 @@ impl Received for RxToken {
 impl Sending for TxToken {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
         let buffer = Buffer::new(length).or_else(|| {
-            let mut spare =
-                critical_section::with(|cs| STATE.borrow_ref_mut(cs).spare.take())?;
+            let mut spare = critical_section::with(|cs| STATE.borrow_ref_mut(cs).spare.take())?;
             spare.shorten(length);
             Some(spare)
         });

@@ -24,7 +24,11 @@ const fn init_data() -> [u8; LENGTH] {
     let mut data = [0; LENGTH];
     // The format's number; what follows up to 25 is the vendor's, without a description.
     put(&mut data, 0, &[5]);
-    put(&mut data, 1, &[8, 4, 2, 5, 5, 5, 2, 5, 0, 4, 5, 5, 4, 5, 5, 4]);
+    put(
+        &mut data,
+        1,
+        &[8, 4, 2, 5, 5, 5, 2, 5, 0, 4, 5, 5, 4, 5, 5, 4],
+    );
     put(&mut data, 17, &[0xFE, 0xFD, 0xFF]); // -2, -3, -1
     put(&mut data, 20, &[0xF0, 0xF0, 0xF0]); // -16
     put(&mut data, 23, &[0xE0, 0xE0, 0xE0]); // -32

@@ -277,10 +277,8 @@ unsafe extern "C" {
     pub safe fn wifi_station_dhcpc_stop() -> bool;
     pub safe fn wifi_station_get_rssi() -> i8;
     pub safe fn wifi_station_get_connect_status() -> u8;
-    pub fn wifi_station_scan(
-        config: *mut ScanConfig,
-        done: extern "C" fn(*const Bss, u32),
-    ) -> bool;
+    pub fn wifi_station_scan(config: *mut ScanConfig, done: extern "C" fn(*const Bss, u32))
+    -> bool;
     pub fn wifi_softap_set_config_current(config: *mut ApConfig) -> bool;
     pub safe fn wifi_softap_dhcps_stop() -> bool;
 

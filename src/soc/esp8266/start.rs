@@ -68,11 +68,7 @@ extern "C" fn user_pre_init() {
     handle_narrow_loads();
     // SAFETY: the SDK keeps the address of the table, which is there for ever.
     let known = unsafe {
-        sdk::system_partition_table_regist(
-            PARTITIONS.as_ptr(),
-            PARTITIONS.len() as u32,
-            SIZE_MAP,
-        )
+        sdk::system_partition_table_regist(PARTITIONS.as_ptr(), PARTITIONS.len() as u32, SIZE_MAP)
     };
     // Another size in the image's header than in the board's file: nothing would be where it is looked for.
     assert!(known);

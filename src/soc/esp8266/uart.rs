@@ -20,9 +20,7 @@ use core::{
 
 use embassy_futures::select::select;
 use embassy_sync::{
-    blocking_mutex::raw::NoopRawMutex,
-    signal::Signal,
-    waitqueue::WakerRegistration,
+    blocking_mutex::raw::NoopRawMutex, signal::Signal, waitqueue::WakerRegistration,
 };
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::{ErrorType, Read, Write};

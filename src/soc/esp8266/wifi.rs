@@ -1,11 +1,6 @@
 //! The vendor's station and access point under the Wi-Fi state machine of [`crate::app::wifi`].
 
-use core::{
-    cell::RefCell,
-    future::poll_fn,
-    net::Ipv4Addr,
-    task::Poll,
-};
+use core::{cell::RefCell, future::poll_fn, net::Ipv4Addr, task::Poll};
 
 use critical_section::Mutex;
 use embassy_net::{ConfigV4, Ipv4Cidr, Stack, StaticConfigV4};
@@ -204,7 +199,9 @@ impl Wifi {
     }
 
     fn current(&self) -> Option<Ipv4Addr> {
-        self.stack.config_v4().map(|config| config.address.address())
+        self.stack
+            .config_v4()
+            .map(|config| config.address.address())
     }
 }
 

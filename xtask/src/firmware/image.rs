@@ -127,7 +127,10 @@ impl Image {
                 ".text" => image.text = (section.address(), content.to_vec()),
                 ".data" => image.data = section.size(),
                 ".bss" => {}
-                other if section.kind() == SectionKind::Text || section.kind() == SectionKind::Data => {
+                other
+                    if section.kind() == SectionKind::Text
+                        || section.kind() == SectionKind::Data =>
+                {
                     return Err(format!(
                         "{}: section {other} is in no memory that link.x knows",
                         path.display()
@@ -150,7 +153,8 @@ impl Image {
 
     fn has_part(&self, part: &str) -> bool {
         let inside = format!("{part}::");
-        let is_of = |name: &String| name.starts_with(&inside) || name.contains(&format!("<{inside}"));
+        let is_of =
+            |name: &String| name.starts_with(&inside) || name.contains(&format!("<{inside}"));
         self.symbols.keys().any(is_of)
     }
 
@@ -175,8 +179,10 @@ impl Image {
             problems.push("the entry is not the vendor's call_user_start".into());
         }
         problems.extend(
-            (RADIO.iter().filter(|name| !self.symbols.contains_key(**name)))
-                .map(|name| format!("the vendor's {name} is not in it")),
+            (RADIO
+                .iter()
+                .filter(|name| !self.symbols.contains_key(**name)))
+            .map(|name| format!("the vendor's {name} is not in it")),
         );
         problems.extend(
             (PARTS.iter().filter(|part| !self.has_part(part)))
@@ -192,7 +198,9 @@ impl Image {
             match self.symbols.get(name) {
                 Some(address) if iram(*address) => {}
                 Some(_) => problems.push(format!("{name} is not in IRAM")),
-                None => problems.push(format!("bytes in flash cannot be read: {name} is not in it")),
+                None => problems.push(format!(
+                    "bytes in flash cannot be read: {name} is not in it"
+                )),
             }
         }
         let start_only = self.symbols.get(READ_AT_START).copied();
@@ -202,14 +210,25 @@ impl Image {
                 .map(|word| format!("code in IRAM, which runs while flash cannot be read, refers to flash at {word:#x}")),
         );
         let limits = [
-            ("IRAM", self.iram, board.memory.vectors.length + board.memory.iram.length),
-            ("the flash area `image`", self.length(), board.flash.image.length),
-            ("what the ROM copies to RAM", self.iram + self.data, FILES[1] - 0x1000),
+            (
+                "IRAM",
+                self.iram,
+                board.memory.vectors.length + board.memory.iram.length,
+            ),
+            (
+                "the flash area `image`",
+                self.length(),
+                board.flash.image.length,
+            ),
+            (
+                "what the ROM copies to RAM",
+                self.iram + self.data,
+                FILES[1] - 0x1000,
+            ),
         ];
         problems.extend(
-            (limits.iter().filter(|(_, taken, limit)| taken > limit)).map(|(what, taken, limit)| {
-                format!("{what}: {taken} bytes of {limit}")
-            }),
+            (limits.iter().filter(|(_, taken, limit)| taken > limit))
+                .map(|(what, taken, limit)| format!("{what}: {taken} bytes of {limit}")),
         );
         let heap = self.between("_heap_start", "_heap_end")?;
         let owed = board.ram.owed.unwrap_or(0);
@@ -226,16 +245,52 @@ impl Image {
         let mut table = String::new();
         let heap = self.between("_heap_start", "_heap_end")?;
         let rows = [
-            ("IRAM", self.iram, board.memory.vectors.length + board.memory.iram.length),
-            ("  of it our own", self.between("_iram_start", "_own_iram_end")?, 0),
-            ("data RAM", board.memory.dram.length - heap, board.memory.dram.length),
-            ("  the vendor's variables", self.symbol("_vendor_variables")?, 0),
-            ("  our own, as in the ledger", self.symbol("_own_variables")?, 0),
+            (
+                "IRAM",
+                self.iram,
+                board.memory.vectors.length + board.memory.iram.length,
+            ),
+            (
+                "  of it our own",
+                self.between("_iram_start", "_own_iram_end")?,
+                0,
+            ),
+            (
+                "data RAM",
+                board.memory.dram.length - heap,
+                board.memory.dram.length,
+            ),
+            (
+                "  the vendor's variables",
+                self.symbol("_vendor_variables")?,
+                0,
+            ),
+            (
+                "  our own, as in the ledger",
+                self.symbol("_own_variables")?,
+                0,
+            ),
             ("left for the vendor's heap", heap, board.ram.heap),
-            ("flash, code and constants", self.text.1.len() as u64, board.memory.irom.length),
-            ("  the vendor's code", self.between("_irom0_text_start", "_vendor_text_end")?, 0),
-            ("  our own code", self.between("_vendor_text_end", "_own_text_end")?, 0),
-            ("  constants", self.between("_own_text_end", "_irom_end")?, 0),
+            (
+                "flash, code and constants",
+                self.text.1.len() as u64,
+                board.memory.irom.length,
+            ),
+            (
+                "  the vendor's code",
+                self.between("_irom0_text_start", "_vendor_text_end")?,
+                0,
+            ),
+            (
+                "  our own code",
+                self.between("_vendor_text_end", "_own_text_end")?,
+                0,
+            ),
+            (
+                "  constants",
+                self.between("_own_text_end", "_irom_end")?,
+                0,
+            ),
             ("image, from 0", self.length(), board.flash.image.length),
         ];
         for (what, bytes, of) in rows {
@@ -314,7 +369,10 @@ fn said_well(what: &str, output: &std::process::Output) -> Result<(), String> {
         return Ok(());
     }
     let said = [&output.stdout[..], &output.stderr[..]].concat();
-    Err(format!("esptool {what}: {}", String::from_utf8_lossy(&said).trim()))
+    Err(format!(
+        "esptool {what}: {}",
+        String::from_utf8_lossy(&said).trim()
+    ))
 }
 
 /// Whether esptool finds the checksum right, and the entry where it belongs.
@@ -343,7 +401,11 @@ fn topics() -> Result<Vec<String>, String> {
     let file = shell::root().join("metrics.toml");
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     let table: Table = toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
-    Ok(table.metric.into_iter().filter_map(|row| row.topic).collect())
+    Ok(table
+        .metric
+        .into_iter()
+        .filter_map(|row| row.topic)
+        .collect())
 }
 
 #[cfg(test)]
@@ -473,6 +535,12 @@ mod tests {
         let info = "Entry point: 0x40100004\nChecksum: 0x5d (valid)";
         assert_eq!(valid(info, 0x4010_0004), Ok(()));
         assert!(valid(info, 0x4010_0008).is_err());
-        assert!(valid("Entry point: 0x40100004\nChecksum: 0x5d (invalid)", 0x4010_0004).is_err());
+        assert!(
+            valid(
+                "Entry point: 0x40100004\nChecksum: 0x5d (invalid)",
+                0x4010_0004
+            )
+            .is_err()
+        );
     }
 }

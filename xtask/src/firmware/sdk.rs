@@ -69,7 +69,10 @@ fn unpacked(metadata: Metadata) -> Option<PathBuf> {
 fn complete(folder: &Path) -> Result<(), String> {
     let has = |file: &str| folder.join(file).is_file();
     let libraries = ["libs", "lib"];
-    if !libraries.iter().any(|folder| has(&format!("{folder}/libmain.a"))) {
+    if !libraries
+        .iter()
+        .any(|folder| has(&format!("{folder}/libmain.a")))
+    {
         return Err(format!(
             "{}: there is no libmain.a in libs/ or lib/; let {VARIABLE} name a checkout of the ESP8266's Non-OS SDK 3.0.4, or unset it",
             folder.display()

@@ -78,6 +78,12 @@ fn esp8266_hal_links_and_drives_its_registers() {
 }
 
 #[test]
+fn outputs_of_a_board_start_off_and_drive_their_pins() {
+    // Six checks of each of eight pins, with either level on, and one without a pin.
+    all_ok("pins", 8 * 2 * 6 + 1);
+}
+
+#[test]
 fn narrow_loads_from_flash_change_their_register_alone() {
     all_ok("narrow", 8);
 }

@@ -31,7 +31,9 @@ fn lay_out() -> Result<(), String> {
     println!("cargo::rustc-link-search={}", here.display());
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
         println!("cargo::rustc-link-arg-bins=-Tlink.x");
-        println!("cargo::rustc-link-arg-bin=hal=-Thal.x");
+        for image in ["hal", "pins"] {
+            println!("cargo::rustc-link-arg-bin={image}=-Thal.x");
+        }
     }
     Ok(())
 }

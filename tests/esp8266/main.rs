@@ -4,6 +4,7 @@
 //! in `descriptions.rs`.
 
 #[path = "../../build/board.rs"]
+#[allow(dead_code)] // What is generated is tried in tests/boards.rs.
 mod board;
 mod boards;
 mod chip;

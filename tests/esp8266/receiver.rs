@@ -289,6 +289,20 @@ fn typing_keeps_the_receiver_and_releases_the_request() {
 }
 
 #[test]
+fn who_waits_for_the_console_is_told_when_it_is_done() {
+    Bench::run(D1_MINI, async |bench| {
+        bench.uart.console_done().await;
+        assert_eq!(Instant::now(), Instant::from_secs(10));
+        bench.hear(3, TERMINAL, b"x");
+        moment().await;
+        bench.uart.console_done().await;
+        assert_eq!(Instant::now(), Instant::from_secs(70));
+        bench.uart.console_done().await;
+        assert_eq!(Instant::now(), Instant::from_secs(70));
+    });
+}
+
+#[test]
 fn nothing_is_asked_for_before_somebody_does() {
     Bench::run(D1_MINI, async |bench| {
         at(100).await;
@@ -307,7 +321,7 @@ fn what_is_being_sent_leaves_before_the_speed_changes() {
         let mut console = bench.uart.console();
         assert_eq!(console.write(b"answer\r\n").await, Ok(8));
         at(11).await;
-        assert_eq!(bench.chip.word(CLKDIV), 694, "six bytes are on their way");
+        assert_eq!(bench.chip.word(CLKDIV), 694, "the answer is on its way");
         assert!(bench.request.0.borrow().iter().all(|(_, on)| !on));
         // Nothing is put behind them.
         let written = select(console.write(b"more"), Timer::after(SECOND)).await;

@@ -365,6 +365,19 @@ impl<R: Registers, const N: usize> Uart0<R, N> {
         }
     }
 
+    /// Waits until the console's own time is over. Until then a meter task would wait for telegrams in vain, and try other speeds.
+    pub async fn console_done(&self) {
+        loop {
+            let now = Instant::now();
+            let share = self.state.borrow().as_ref().map(|state| state.share);
+            match share.map(|share| share.is_kept_until(now)) {
+                Some(None) => return,
+                Some(Some(until)) => Timer::at(until).await,
+                None => Timer::after(LOOK).await,
+            }
+        }
+    }
+
     /// Gives the receiver to console and P1 in turn and asks for telegrams, for ever.
     pub async fn keep(&self, request: &mut impl Output) -> Infallible {
         loop {

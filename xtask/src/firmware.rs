@@ -84,6 +84,9 @@ pub fn build_for_tests() -> Result<(), String> {
 /// The board whose firmware is a program.
 const HOST: &str = "host";
 
+/// The SoC whose images are linked with the vendor's libraries.
+const CHIP: &str = "esp8266";
+
 /// The board's file, with what it has of the one that it is like, as `build/board.rs` reads it.
 fn read_board(name: &str) -> Result<toml::Table, String> {
     let file = shell::root().join("boards").join(format!("{name}.toml"));
@@ -140,7 +143,7 @@ fn build_board(toolchain: &Toolchain, name: &str) -> Result<Vec<PathBuf>, String
         .args(["--package", "metertrekker", "--bin", "metertrekker"])
         .env("METERTREKKER_BOARD", name);
     // Vectors and start-up code come from us, or from the chip's vendor libraries.
-    if board.get("soc").and_then(toml::Value::as_str) != Some("esp8266") {
+    if board.get("soc").and_then(toml::Value::as_str) != Some(CHIP) {
         shell::run(cargo.args(["--features", "xtensa-lx-rt/vectors"]))?;
         return Ok(vec![copy(&built("metertrekker"), &format!("{name}.elf"))?]);
     }
@@ -210,13 +213,36 @@ pub fn build(board: &str) -> Result<PathBuf, String> {
     Ok(files.swap_remove(0))
 }
 
+/// What is written to a board.
+pub struct Chip {
+    /// As esptool calls the flash that the board has.
+    pub flash_size: &'static str,
+    /// Addresses and files.
+    pub files: Vec<(String, PathBuf)>,
+}
+
+/// Builds and judges the image of a board that has the chip.
+pub fn build_for_chip(name: &str) -> Result<Chip, String> {
+    let board = read_board(name)?;
+    if board.get("soc").and_then(toml::Value::as_str) != Some(CHIP) {
+        return Err(format!("{name} has no ESP8266 that could be written to"));
+    }
+    let board: image::Board =
+        (board.try_into()).map_err(|error| format!("boards/{name}.toml: {error}"))?;
+    let program = build(name)?;
+    Ok(Chip {
+        flash_size: board.flash_size(),
+        files: image::files(&program).to_vec(),
+    })
+}
+
 /// Builds and judges the image of every board that has the chip.
 pub fn build_for_chips() -> Result<(), String> {
     let toolchain = toolchain::find()?;
     let mut problems = Vec::new();
     for name in boards() {
         let board = read_board(&name)?;
-        if board.get("soc").and_then(toml::Value::as_str) == Some("esp8266")
+        if board.get("soc").and_then(toml::Value::as_str) == Some(CHIP)
             && let Err(problem) = build_board(&toolchain, &name)
         {
             problems.push(format!("{name}: {problem}"));

@@ -323,6 +323,26 @@ fn literals(code: &[u8]) -> Vec<u32> {
         .collect()
 }
 
+impl Board {
+    /// The flash chip, as esptool calls it.
+    pub fn flash_size(&self) -> &'static str {
+        match self.flash.size {
+            0x10_0000 => "1MB",
+            0x20_0000 => "2MB",
+            _ => "4MB",
+        }
+    }
+}
+
+/// Where each file of an image belongs in flash.
+pub fn files(program: &Path) -> [(String, PathBuf); 2] {
+    let prefix = program.with_extension("");
+    FILES.map(|at| {
+        let file = PathBuf::from(format!("{}-0x{at:05x}.bin", prefix.display()));
+        (format!("0x{at:x}"), file)
+    })
+}
+
 /// Judges the image, prints what it is made of, and makes the files that are flashed of it.
 pub fn make(elf: &Path, board: &Board) -> Result<Vec<PathBuf>, String> {
     let image = Image::read(elf)?;
@@ -333,11 +353,7 @@ pub fn make(elf: &Path, board: &Board) -> Result<Vec<PathBuf>, String> {
     }
     let esptool = tools::ensure_esptool()?;
     let prefix = elf.with_extension("");
-    let size = match board.flash.size {
-        0x10_0000 => "1MB",
-        0x20_0000 => "2MB",
-        _ => "4MB",
-    };
+    let size = board.flash_size();
     let tool = || {
         let mut command = Command::new(&esptool);
         command.args(["--chip", "esp8266"]);
@@ -352,7 +368,7 @@ pub fn make(elf: &Path, board: &Board) -> Result<Vec<PathBuf>, String> {
         .output()
         .map_err(|error| format!("cannot start {}: {error}", esptool.display()))?;
     said_well("elf2image", &made)?;
-    let files = FILES.map(|at| PathBuf::from(format!("{}-0x{at:05x}.bin", prefix.display())));
+    let files = files(elf).map(|(_, file)| file);
     let info = tool()
         .arg("image-info")
         .arg(&files[0])

@@ -21,16 +21,3 @@ xtensa_lx_rt_xtos_narrow_load:
     addmi   sp, sp, FRAME
     wsr.excsave1 a0
     j       xtensa_lx_rt_narrow_load
-
-// For what is no narrow load: on to the handler in C, as the table would have it without the above.
-    .align 4
-    .global xtensa_lx_rt_take_exception
-    .type xtensa_lx_rt_take_exception, @function
-xtensa_lx_rt_take_exception:
-    addmi   sp, sp, -FRAME
-    s32i    a2, sp, SAVED_A2
-    s32i    a3, sp, SAVED_A3
-    s32i    a4, sp, SAVED_A4
-    rsr.exccause a2
-    movi    a3, _xtos_c_wrapper_handler
-    jx      a3

@@ -4,7 +4,7 @@
 //! goes is written into a buffer of the vendor's heap, with room in front for the radio's own header.
 
 use core::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     ptr::{self, NonNull},
     slice,
     task::Context,
@@ -25,8 +25,6 @@ use super::{
 
 /// Ethernet header and 1500 bytes.
 const MTU: usize = 1514;
-/// What the layer of a buffer leaves for the header itself.
-const HEADER: usize = 14;
 
 /// Frames that wait for the stack: it is polled before more come, as a rule.
 const WAITING: usize = 4;
@@ -65,9 +63,10 @@ struct Buffer(NonNull<Pbuf>);
 unsafe impl Send for Buffer {}
 
 impl Buffer {
+    /// For a whole frame. The layer leaves 14 bytes more in front than the radio needs.
     fn new(length: usize) -> Option<Self> {
         let length = u16::try_from(length).ok()?;
-        NonNull::new(pbuf_alloc(RAW_FRAME, length, lwip::RAM.into())).map(Self)
+        NonNull::new(pbuf_alloc(LINK, length, lwip::RAM.into())).map(Self)
     }
 
     fn bytes(&mut self) -> &mut [u8] {
@@ -96,10 +95,6 @@ impl Drop for Buffer {
         unsafe { pbuf_free(self.0.as_ptr()) };
     }
 }
-
-/// Frames have more room in front than the radio needs.
-const RAW_FRAME: u32 = LINK;
-const _: () = assert!(HEADER == 14);
 
 struct State {
     interface: Interface,
@@ -162,9 +157,14 @@ pub fn set_joined(is_joined: bool) {
     });
 }
 
-/// Somebody has given a buffer back, so there may be memory for another.
+/// Somebody has given a buffer back, so there may be memory for who waits for it.
 pub fn buffer_is_free() {
-    critical_section::with(|cs| STATE.borrow_ref_mut(cs).stack.wake());
+    critical_section::with(|cs| {
+        let mut state = STATE.borrow_ref_mut(cs);
+        if state.spare.is_none() {
+            state.stack.wake();
+        }
+    });
     executor::kick();
 }
 
@@ -192,14 +192,9 @@ pub unsafe fn receive(buffer: *mut Pbuf, netif: *mut Netif) {
 }
 
 /// The radio. There is one: make one.
-pub struct Radio(Cell<()>);
+pub struct Radio;
 
 impl Radio {
-    /// The driver for the stack.
-    pub fn new() -> Self {
-        Self(Cell::new(()))
-    }
-
     /// There is memory for a frame of any length.
     fn is_ready(&self) -> bool {
         let has = critical_section::with(|cs| STATE.borrow_ref(cs).spare.is_some());

@@ -264,7 +264,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let remote = REMOTE.init_with(|| Mqtt::with_room());
     let remote = &*remote;
     let (rooms, console_room) = ROOMS.take();
-    let (stack, runner) = embassy_net::new(Radio::new(), Config::default(), RESOURCES.take(), seed);
+    let (stack, runner) = embassy_net::new(Radio, Config::default(), RESOURCES.take(), seed);
     spawner.spawn(network(runner, stack, report)?);
     spawner.spawn(keep_network(device, stack)?);
     spawner.spawn(give_addresses(device, stack)?);

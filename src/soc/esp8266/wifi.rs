@@ -32,9 +32,6 @@ const BEACON_INTERVAL: u16 = 100;
 /// What the radio sends with at most: it would take 82 for 20.5 dBm.
 const MOST_DBM: u8 = 20;
 
-/// What a radio that receives nothing says of its strength, in dBm.
-const NO_RSSI: i8 = 31;
-
 /// The station's way into a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Station {
@@ -313,8 +310,8 @@ impl Radio for Wifi {
     }
 
     fn rssi(&mut self) -> Option<i8> {
-        let rssi = sdk::wifi_station_get_rssi();
-        (rssi < 0 && rssi != NO_RSSI).then_some(rssi)
+        // In no network it is 31.
+        Some(sdk::wifi_station_get_rssi()).filter(|rssi| *rssi < 0)
     }
 
     fn leave(&mut self) {

@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     let toolchain = toolchain::find()?;
     let images = match &args.board {
         Some(board) => build_board(&toolchain, board)?,
-        None if args.all => build_all(&toolchain)?,
+        None if args.all => build_each(&toolchain, &boards())?,
         None if args.bench => vec![build_bench()?],
         None if args.proof => {
             prove(&toolchain)?;
@@ -102,16 +102,24 @@ fn read_board(name: &str) -> Result<toml::Table, String> {
     Ok(board)
 }
 
-/// Every board, also when another one fails; all failures are told.
-fn build_all(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
+/// Builds these boards, also when another one fails; all failures are told. Boards that differ in name alone have one image.
+fn build_each(toolchain: &Toolchain, names: &[String]) -> Result<Vec<PathBuf>, String> {
     let mut images = Vec::new();
     let mut problems = Vec::new();
-    for name in boards() {
-        println!("{name}");
-        match build_board(toolchain, &name) {
+    let mut built: Vec<(toml::Table, &String)> = Vec::new();
+    for name in names {
+        let mut board = read_board(name)?;
+        board.remove("about");
+        if let Some((_, twin)) = built.iter().find(|(other, _)| *other == board) {
+            println!("{name}: as {twin}");
+            continue;
+        }
+        println!("{name}:");
+        match build_board(toolchain, name) {
             Ok(files) => images.extend(files),
             Err(problem) => problems.push(format!("{name}: {problem}")),
         }
+        built.push((board, name));
     }
     match problems.is_empty() {
         true => Ok(images),
@@ -143,7 +151,7 @@ fn build_board(toolchain: &Toolchain, name: &str) -> Result<Vec<PathBuf>, String
         .args(["--package", "metertrekker", "--bin", "metertrekker"])
         .env("METERTREKKER_BOARD", name);
     // Vectors and start-up code come from us, or from the chip's vendor libraries.
-    if board.get("soc").and_then(toml::Value::as_str) != Some(CHIP) {
+    if !is_chip(&board) {
         shell::run(cargo.args(["--features", "xtensa-lx-rt/vectors"]))?;
         return Ok(vec![copy(&built("metertrekker"), &format!("{name}.elf"))?]);
     }
@@ -224,7 +232,7 @@ pub struct Chip {
 /// Builds and judges the image of a board that has the chip.
 pub fn build_for_chip(name: &str) -> Result<Chip, String> {
     let board = read_board(name)?;
-    if board.get("soc").and_then(toml::Value::as_str) != Some(CHIP) {
+    if !is_chip(&board) {
         return Err(format!("{name} has no ESP8266 that could be written to"));
     }
     let board: image::Board =
@@ -238,20 +246,15 @@ pub fn build_for_chip(name: &str) -> Result<Chip, String> {
 
 /// Builds and judges the image of every board that has the chip.
 pub fn build_for_chips() -> Result<(), String> {
-    let toolchain = toolchain::find()?;
-    let mut problems = Vec::new();
-    for name in boards() {
-        let board = read_board(&name)?;
-        if board.get("soc").and_then(toml::Value::as_str) == Some(CHIP)
-            && let Err(problem) = build_board(&toolchain, &name)
-        {
-            problems.push(format!("{name}: {problem}"));
-        }
-    }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(problems.join("\n")),
-    }
+    let mut names = boards();
+    // A file that cannot be read is told by who builds it.
+    names.retain(|name| read_board(name).map_or(true, |board| is_chip(&board)));
+    build_each(&toolchain::find()?, &names).map(drop)
+}
+
+/// Whether an image for it is linked with the vendor's libraries.
+fn is_chip(board: &toml::Table) -> bool {
+    board.get("soc").and_then(toml::Value::as_str) == Some(CHIP)
 }
 
 /// Builds the image that counts instructions.

@@ -24,8 +24,8 @@ const QUEUE: usize = 2;
 
 /// Something has been woken since the executor last looked.
 static PENDING: AtomicBool = AtomicBool::new(false);
-/// There is a message, so that no other is needed.
-static POSTED: AtomicBool = AtomicBool::new(false);
+/// There is a message, so that no other is needed; or no task yet that could have one.
+static POSTED: AtomicBool = AtomicBool::new(true);
 
 static EXECUTOR: StaticCell<Executor> = StaticCell::new();
 static EVENTS: ConstStaticCell<[Event; QUEUE]> = ConstStaticCell::new(
@@ -79,6 +79,7 @@ pub fn run(start: impl FnOnce(Spawner)) {
     // SAFETY: the queue lives for ever, and has so many places.
     let made = unsafe { sdk::system_os_task(poll, PRIORITY, events.as_mut_ptr(), QUEUE as u8) };
     assert!(made);
+    POSTED.store(false, Ordering::Release);
     post();
 }
 

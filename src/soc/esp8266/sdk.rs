@@ -227,6 +227,8 @@ pub mod event {
 
 /// Why a connection ended, user_interface.h.
 pub mod reason {
+    /// The station itself has left.
+    pub const ASSOC_LEAVE: u8 = 8;
     pub const HANDSHAKE_4WAY_TIMEOUT: u8 = 15;
     pub const NO_AP_FOUND: u8 = 201;
     pub const AUTH_FAIL: u8 = 202;

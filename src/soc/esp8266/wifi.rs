@@ -120,9 +120,12 @@ extern "C" fn on_event(event: *const WifiEvent) {
         }
         event::DISCONNECTED => {
             let why = info.get(sdk::DISCONNECTED_REASON).copied();
-            let refused = refused(why.unwrap_or_default());
+            let why = why.unwrap_or_default();
+            let refused = refused(why);
             with(|state| {
                 state.station = match state.station {
+                    // Of the network before: it was left for this one.
+                    Station::Joining if why == reason::ASSOC_LEAVE => Station::Joining,
                     Station::Joining => Station::Refused(refused),
                     Station::Joined => Station::Lost,
                     other => other,

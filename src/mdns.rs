@@ -3,8 +3,6 @@
 
 use core::net::Ipv4Addr;
 
-use crate::app::caller;
-
 /// The port that everybody speaks from and to.
 pub const PORT: u16 = 5353;
 
@@ -42,7 +40,8 @@ const RESPONSE: u16 = 0x8400;
 
 struct Service {
     kind: &'static str,
-    port: u16,
+    /// Where it is, unless the device has it elsewhere.
+    port: Option<u16>,
     text: &'static [&'static str],
 }
 
@@ -50,12 +49,12 @@ struct Service {
 const SERVICES: [Service; 2] = [
     Service {
         kind: "_elec",
-        port: caller::PORT,
+        port: None,
         text: &[],
     },
     Service {
         kind: "_arduino",
-        port: 3232,
+        port: Some(3232),
         text: &[
             "board=metertrekker",
             "tcp_check=no",
@@ -212,6 +211,8 @@ pub struct Identity<'n> {
     pub name: &'n str,
     /// Where it is.
     pub address: Ipv4Addr,
+    /// The port of its raw stream.
+    pub stream_port: u16,
 }
 
 impl<'n> Identity<'n> {
@@ -420,7 +421,8 @@ impl<'n> Identity<'n> {
             Data::Server(service) => {
                 // Neither priority nor weight: there is one.
                 writer.bytes(&[0; 4])?;
-                writer.number(SERVICES.get(service)?.port)?;
+                let port = SERVICES.get(service)?.port;
+                writer.number(port.unwrap_or(self.stream_port))?;
                 writer.name(self.labels(Owner::Host))?;
             }
             Data::Text(service) => {
@@ -676,6 +678,7 @@ mod tests {
     const ME: Identity<'static> = Identity {
         name: "meter",
         address: Ipv4Addr::new(192, 168, 0, 50),
+        stream_port: 54322,
     };
 
     /// A question for this name, whose type and class follow it.

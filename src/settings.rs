@@ -12,6 +12,17 @@ use crate::{
 /// A text setting of at most `N` bytes.
 pub type Text<const N: usize> = heapless::String<N>;
 
+/// As much of a text as there is room for.
+pub fn cut<const N: usize>(text: &str) -> Text<N> {
+    let mut cut = Text::new();
+    for character in text.chars() {
+        if cut.push(character).is_err() {
+            break;
+        }
+    }
+    cut
+}
+
 /// A device's name.
 pub type Name = Text<31>;
 
@@ -306,6 +317,11 @@ impl Settings {
             _ => return None,
         }
         Some(())
+    }
+
+    /// Whether there is a password for the broker and nobody to whom it belongs.
+    pub fn is_password_alone(&self) -> bool {
+        self.mqtt_user.is_empty() && !self.mqtt_password.is_empty()
     }
 
     /// A setting as [`set`](Self::set) takes it; empty for a name that is none.

@@ -4,10 +4,13 @@
 //! next sector, whose header is written last and makes it the one in use; so the sectors wear
 //! evenly, and a sector is erased only when nothing in it is needed. A power cut at any moment
 //! leaves each key with its old or its new value, whatever the cut has made of the words or of the
-//! sector under way, which the data sheets leave undefined.
+//! sector under way, which the data sheets leave undefined. Values that are put together are all old or
+//! all new.
 //!
 //! A sector starts with two copies of a header: magic, generation, CRC. Records follow: kind, number
-//! and length of the value, CRC over these and the value, the value filled up to whole words.
+//! and length of the value, CRC over these and the value, the value filled up to whole words. Values that
+//! were put together are a chain: a record whose length has the highest bit set counts only when another
+//! follows it without a gap, and counts itself.
 
 use core::fmt;
 use core::ops::Range;
@@ -21,6 +24,8 @@ pub const MAX_VALUE: usize = 64;
 
 /// Everything in flash stands at multiples of this, a multiple of all boards' smallest write.
 const WORD: usize = 4;
+/// In a record's length: it counts with the next one only.
+const MORE: u8 = 0x80;
 const MAGIC: [u8; WORD] = *b"MTS1";
 const HEADER: usize = 3 * WORD;
 /// Where the records start.
@@ -37,6 +42,9 @@ static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 pub fn checksum(bytes: &[u8]) -> u32 {
     CRC.checksum(bytes)
 }
+
+/// A value on its way into the store.
+pub type Value = heapless::Vec<u8, MAX_VALUE>;
 
 /// What a value is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +168,8 @@ struct Record {
     key: [u8; 3],
     /// Length of the value.
     length: usize,
+    /// It counts with the next one only.
+    more: bool,
 }
 
 impl Record {
@@ -228,10 +238,16 @@ impl<F: NorFlash> Store<F> {
             // The end of a value may look blank.
             self.free = Self::SECTOR;
             let mut offset = RECORDS;
-            while let Some(record) = self.next(sector, offset).await? {
+            let mut is_chain = false;
+            while let Some(record) = self.record(sector, offset).await? {
                 offset = record.end();
+                is_chain = record.more;
             }
-            self.free = offset.max(used);
+            if is_chain {
+                // What is put next must not take the place of what the chain has lost.
+                offset += WORD as u32;
+            }
+            self.free = offset.max(used).min(Self::SECTOR);
         }
         self.stale = false;
         Ok(contents)
@@ -286,26 +302,75 @@ impl<F: NorFlash> Store<F> {
         if value.len() > MAX_VALUE {
             return Err(Error::TooLong(value.len()));
         }
-        let key = key.to_bytes();
-        if self.fetch(key).await? == value {
-            return Ok(Put::Unchanged);
+        let mut value = |_| Value::from_slice(value).unwrap_or_default();
+        self.put_all(&[key], &mut value).await
+    }
+
+    /// Makes the value of each of `keys`, none of which stands there twice, what `value` says: of all of them,
+    /// or of none, at whatever moment the power is cut. Writes only those that differ.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::WornOut`] and [`Error::Flash`]. The old values stay, or after the last two
+    /// possibly the new ones, all of them.
+    ///
+    /// # Cancellation Safety
+    /// Dropping the future is as harmless as a power cut.
+    // No value is held while the flash is waited for.
+    pub async fn put_all(
+        &mut self,
+        keys: &[Key],
+        value: &mut dyn FnMut(Key) -> Value,
+    ) -> Result<Put, Error<F::Error>> {
+        let mut size = 0;
+        let mut last = None;
+        for key in keys {
+            if self.fetch(key.to_bytes()).await? != value(*key) {
+                size += Record::size(value(*key).len()) as u32;
+                last = Some(*key);
+            }
         }
-        let size = Record::size(value.len()) as u32;
+        let Some(last) = last else {
+            return Ok(Put::Unchanged);
+        };
         for _ in 0..ATTEMPTS {
             let Some(sector) = self.active else { break };
-            if self.free + size > Self::SECTOR {
+            let end = self.free + size;
+            if end > Self::SECTOR {
                 break;
             }
             let address = sector + self.free;
-            // First, so that a write that fails half-way is never written over.
-            self.free += size;
-            self.compose(key, value);
-            if self.write(address, size as usize).await? {
+            // First, so that a write that fails half-way is never written over, and with a gap, so that
+            // what is put next does not complete its chain.
+            self.free = (end + WORD as u32).min(Self::SECTOR);
+            if self.append(address, keys, value, last).await? {
+                self.free = end;
                 return Ok(Put::Written);
             }
         }
-        self.move_on(key, value).await?;
+        self.move_on(keys, value).await?;
         Ok(Put::Written)
+    }
+
+    /// Writes those values that differ, up to that of `last`, as a chain; `false` when the flash has kept
+    /// something else.
+    async fn append(
+        &mut self,
+        mut address: u32,
+        keys: &[Key],
+        value: &mut dyn FnMut(Key) -> Value,
+        last: Key,
+    ) -> Result<bool, Error<F::Error>> {
+        for key in keys {
+            if self.fetch(key.to_bytes()).await? == value(*key) {
+                continue;
+            }
+            let size = self.compose(*key, &value(*key), *key != last);
+            if !self.write(address, size).await? {
+                return Ok(false);
+            }
+            address += size as u32;
+        }
+        Ok(true)
     }
 
     /// Forgets the value of `key`.
@@ -362,10 +427,35 @@ impl<F: NorFlash> Store<F> {
         }
     }
 
-    /// The next record at or behind `offset`, loaded into the buffer.
+    /// The next record at or behind `offset` that counts, loaded into the buffer.
+    async fn next(
+        &mut self,
+        sector: u32,
+        mut offset: u32,
+    ) -> Result<Option<Record>, Error<F::Error>> {
+        while let Some(record) = self.record(sector, offset).await? {
+            let mut last = record;
+            while last.more
+                && let Some(next) = self.record(sector, last.end()).await?
+                && next.offset == last.end()
+            {
+                last = next;
+            }
+            if !last.more {
+                if record.more {
+                    self.load(sector, record).await?;
+                }
+                return Ok(Some(record));
+            }
+            offset = record.end();
+        }
+        Ok(None)
+    }
+
+    /// The next record at or behind `offset`, whether it counts or not, loaded into the buffer.
     ///
     /// What is no record, cut off or damaged, is passed word by word.
-    async fn next(
+    async fn record(
         &mut self,
         sector: u32,
         mut offset: u32,
@@ -376,7 +466,8 @@ impl<F: NorFlash> Store<F> {
             let record = Record {
                 offset,
                 key: [k0, k1, k2],
-                length: length.into(),
+                length: (length & !MORE).into(),
+                more: length & MORE != 0,
             };
             if record.length <= MAX_VALUE && record.end() <= Self::SECTOR {
                 self.load(sector, record).await?;
@@ -389,16 +480,17 @@ impl<F: NorFlash> Store<F> {
         Ok(None)
     }
 
-    /// The next record from `offset` on that has to be kept when `except` gets a new value, loaded.
+    /// The next record from `offset` on that has to be kept when those of `except` get new values, loaded.
     async fn next_kept(
         &mut self,
         sector: u32,
         mut offset: u32,
-        except: [u8; 3],
+        except: &[Key],
     ) -> Result<Option<Record>, Error<F::Error>> {
         while let Some(record) = self.next(sector, offset).await? {
             offset = record.end();
-            if record.length == 0 || record.key == except {
+            let is_old = except.iter().any(|key| key.to_bytes() == record.key);
+            if record.length == 0 || is_old {
                 continue;
             }
             let mut newer = false;
@@ -415,12 +507,17 @@ impl<F: NorFlash> Store<F> {
         Ok(None)
     }
 
-    /// Moves the newest values and the new one to another sector.
-    async fn move_on(&mut self, key: [u8; 3], value: &[u8]) -> Result<(), Error<F::Error>> {
-        let mut size = RECORDS as usize + Record::size(value.len());
+    /// Moves the newest values and the new ones to another sector.
+    async fn move_on(
+        &mut self,
+        keys: &[Key],
+        value: &mut dyn FnMut(Key) -> Value,
+    ) -> Result<(), Error<F::Error>> {
+        let new = keys.iter().map(|key| Record::size(value(*key).len()));
+        let mut size = RECORDS as usize + new.sum::<usize>();
         if let Some(sector) = self.active {
             let mut offset = RECORDS;
-            while let Some(record) = self.next_kept(sector, offset, key).await? {
+            while let Some(record) = self.next_kept(sector, offset, keys).await? {
                 size += Record::size(record.length);
                 offset = record.end();
             }
@@ -436,7 +533,7 @@ impl<F: NorFlash> Store<F> {
             .chain(self.range.start..behind)
             .step_by(F::ERASE_SIZE);
         for target in sectors {
-            if Some(target) != self.active && self.fill(target, key, value).await? {
+            if Some(target) != self.active && self.fill(target, keys, value).await? {
                 return Ok(());
             }
         }
@@ -447,8 +544,8 @@ impl<F: NorFlash> Store<F> {
     async fn fill(
         &mut self,
         target: u32,
-        key: [u8; 3],
-        value: &[u8],
+        keys: &[Key],
+        value: &mut dyn FnMut(Key) -> Value,
     ) -> Result<bool, Error<F::Error>> {
         if self.used(target).await? > 0 {
             self.flash
@@ -459,8 +556,9 @@ impl<F: NorFlash> Store<F> {
         let mut to = RECORDS;
         if let Some(sector) = self.active {
             let mut offset = RECORDS;
-            while let Some(record) = self.next_kept(sector, offset, key).await? {
-                let size = Record::size(record.length);
+            while let Some(record) = self.next_kept(sector, offset, keys).await? {
+                // The header is what makes them count here.
+                let size = self.seal(record.length, false);
                 if !self.write(target + to, size).await? {
                     return Ok(false);
                 }
@@ -468,9 +566,11 @@ impl<F: NorFlash> Store<F> {
                 offset = record.end();
             }
         }
-        if !value.is_empty() {
-            let size = Record::size(value.len());
-            self.compose(key, value);
+        for key in keys {
+            if value(*key).is_empty() {
+                continue;
+            }
+            let size = self.compose(*key, &value(*key), false);
             if !self.write(target + to, size).await? {
                 return Ok(false);
             }
@@ -525,14 +625,20 @@ impl<F: NorFlash> Store<F> {
         Ok(0)
     }
 
-    /// Puts a record into the buffer.
-    fn compose(&mut self, key: [u8; 3], value: &[u8]) {
-        let [k0, k1, k2] = key;
+    /// Puts a record into the buffer, and returns its size.
+    fn compose(&mut self, key: Key, value: &[u8], more: bool) -> usize {
         self.buffer.0 = [0; MAX_RECORD];
-        self.buffer.0[..WORD].copy_from_slice(&[k0, k1, k2, value.len() as u8]);
+        self.buffer.0[..WORD - 1].copy_from_slice(&key.to_bytes());
         self.buffer.0[HEAD..HEAD + value.len()].copy_from_slice(value);
-        let crc = self.record_crc(value.len()).to_le_bytes();
+        self.seal(value.len(), more)
+    }
+
+    /// Writes length and CRC of the record in the buffer, and returns its size.
+    fn seal(&mut self, length: usize, more: bool) -> usize {
+        self.buffer.0[WORD - 1] = length as u8 | if more { MORE } else { 0 };
+        let crc = self.record_crc(length).to_le_bytes();
         self.buffer.0[WORD..HEAD].copy_from_slice(&crc);
+        Record::size(length)
     }
 
     /// The CRC that belongs to the record in the buffer.

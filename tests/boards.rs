@@ -3,7 +3,8 @@
 #[path = "../build/board.rs"]
 mod board;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 const MEMORY: &str = "[memory]
 vectors = { origin = 0x40100000, length = 0x100 }
@@ -560,4 +561,39 @@ fn mistakes_are_named_with_file_and_line() {
         problem(&format!("about = \"x\"\nsoc = \"qemu\"\n{without_iram}"))
             .starts_with("boards/x.toml:5: unknown field `irm`")
     );
+}
+
+/// Files of Rust below a folder, but for what runs on a PC.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("soc/host") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// LLVM's division of 128 bits gives 0 on the chip, so there are no such numbers.
+#[test]
+fn no_board_has_numbers_of_128_bits() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    sources(&root.join("crates"), &mut files);
+    let mut problems = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        // Tests run on a PC, and stand at the end.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in code.lines().enumerate() {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            if words.any(|word| word.ends_with("u128") || word.ends_with("i128")) {
+                let path = path.strip_prefix(root).unwrap().display();
+                problems.push(format!("{path}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }

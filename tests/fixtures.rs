@@ -107,7 +107,7 @@ impl Printed {
 
 #[test]
 fn each_meter_reads_as_its_golden() {
-    let update = env::var_os("UPDATE_GOLDEN").is_some();
+    let update = support::golden::is_updated("UPDATE_GOLDEN");
     let mut problems = vec![];
     for (name, bytes) in files("meters", "p1") {
         let (_, lines) = decoded(&bytes);

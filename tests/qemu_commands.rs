@@ -19,6 +19,7 @@ use metertrekker::{
     smartmeter::{
         answer::Whole,
         device::{Client, Device, Peer},
+        line::MAX,
         log::Level,
     },
     soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
@@ -217,8 +218,8 @@ fn every_request_is_answered_as_on_this_machine() {
             }
             let before = device.settings();
             let mut expected = <Whole>::new();
-            match request.len() > metertrekker::smartmeter::line::MAX {
-                true => device.answer_too_long(&mut expected),
+            match request.len() > MAX {
+                true => device.answer_too_long(MAX, &mut expected),
                 false => {
                     device
                         .answer_whole(request.trim().as_bytes(), &mut client, &mut expected)
@@ -365,6 +366,31 @@ fn port_of(run: &mut Running) -> u16 {
         let line = lines.iter().find(|line| line.starts_with("commands "))?;
         line.rsplit(':').next()?.parse().ok()
     })
+}
+
+#[test]
+fn a_flag_wins_until_its_setting_is_changed() {
+    if qemu("qemu.elf").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = ["run", "--board", "qemu", "--state", text(folder.path())];
+    let flags = ["--set", "interval=60", "--set", "root=flag"];
+    let mut run = firmware::start(&[&run[..], &flags].concat());
+    let port = port_of(&mut run);
+    let mut caller = Caller::connect(port);
+    // The board starts over, and again.
+    for request in [
+        r#"{"cmd":"settings","payload":{"interval":30}}"#,
+        r#"{"cmd":"restart"}"#,
+    ] {
+        caller.send(request);
+        while !caller.line().is_empty() {}
+        caller = Caller::connect(port);
+        let settings = caller.ask(r#"{"cmd":"settings"}"#);
+        assert!(settings.contains(r#""interval":30"#), "{settings}");
+        assert!(settings.contains(r#""root":"flag""#), "{settings}");
+    }
 }
 
 #[test]

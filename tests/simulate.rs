@@ -3,6 +3,9 @@
 //!
 //! `UPDATE_FIXTURES=1 cargo test --test simulate` writes `fixtures/` anew; review it as a diff.
 
+#[path = "support/golden.rs"]
+mod goldens;
+
 #[path = "simulate/fixtures.rs"]
 mod fixtures;
 
@@ -381,7 +384,7 @@ fn fixtures_are_what_their_command_lines_write() {
     wanted.push(("SOURCES.md".into(), sources().into_bytes()));
     wanted.push(("broken/reasons.tsv".into(), reasons().into_bytes()));
 
-    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+    if goldens::is_updated("UPDATE_FIXTURES") {
         for (file, bytes) in &wanted {
             let path = root().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -117,6 +117,61 @@ fn cut_everywhere<const BYTES: usize, const SECTORS: usize>(
     );
 }
 
+/// Puts new values under three keys at once, of which the second has the same as before.
+fn put_three<F: NorFlash>(store: &mut Store<F>, step: u32) -> Result<Put, Error<F::Error>> {
+    let mut new = |wanted| {
+        let number = (0..KEYS).find(|number| key(*number) == wanted);
+        let number = u32::from(number.expect("a key of these"));
+        let step = if number == 1 { 0 } else { step };
+        heapless::Vec::from_slice(&value(step + number)).expect("it is short")
+    };
+    block_on(store.put_all(&[key(0), key(1), key(2)], &mut new))
+}
+
+fn three<F: NorFlash>(store: &mut Store<F>) -> [Vec<u8>; 3] {
+    [0, 1, 2].map(|number| get(store, key(number)))
+}
+
+#[test]
+fn a_power_cut_after_any_byte_leaves_what_is_put_together_all_old_or_all_new() {
+    for torn_erase in [TornErase::Forward, TornErase::Programmed, TornErase::Noise] {
+        let mut flash = RamFlash::<256, 2>::new();
+        flash.set_torn_erase(torn_erase);
+        for step in 0..40 {
+            let mut uncut = store(flash.clone());
+            let before = flash.bytes_written();
+            let old = three(&mut uncut);
+            put_three(&mut uncut, step).expect("an uncut put works");
+            let new = three(&mut uncut);
+            assert_eq!(put_three(&mut uncut, step), Ok(Put::Unchanged));
+            let uncut = uncut.into_flash();
+            for cut in 0..uncut.bytes_written() - before {
+                let context = format!("{torn_erase:?}, step {step}, cut after {cut}");
+                let mut dark = store(flash.clone());
+                dark.flash().cut_after(cut);
+                let result = put_three(&mut dark, step);
+                assert_eq!(result, Err(Error::Flash(FlashError::PowerCut)), "{context}");
+                let mut dark = dark.into_flash();
+                dark.restore_power();
+                let mut reopened = store(dark);
+                let found = three(&mut reopened);
+                assert!(found == old || found == new, "{context} {found:?}");
+                // What comes next completes nothing.
+                for more in 0..3 {
+                    let other = value(1000 + more);
+                    block_on(reopened.put(key(3), &other)).expect("writing goes on");
+                    assert_eq!(three(&mut reopened), found, "{context}");
+                    reopened = store(reopened.into_flash());
+                    assert_eq!(three(&mut reopened), found, "{context}");
+                }
+            }
+            flash = uncut;
+        }
+        let least = flash.erases().iter().min();
+        assert!(least >= Some(&3), "{:?}", flash.erases());
+    }
+}
+
 #[test]
 fn a_power_cut_after_any_byte_loses_nothing() {
     cut_everywhere::<256, 2>(90, Steps::All, 1, 3, TornErase::Forward);

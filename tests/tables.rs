@@ -3,6 +3,9 @@
 //! `UPDATE_GOLDEN=1 cargo test --test tables` rewrites the goldens and README.md's table; what
 //! changed is then read as a diff.
 
+#[path = "support/golden.rs"]
+mod goldens;
+
 #[path = "../build/metrics.rs"]
 mod metrics;
 #[path = "../build/problem.rs"]
@@ -30,7 +33,7 @@ fn cases(golden: &str) -> Vec<PathBuf> {
 }
 
 fn updating() -> bool {
-    std::env::var_os("UPDATE_GOLDEN").is_some()
+    goldens::is_updated("UPDATE_GOLDEN")
 }
 
 /// Compares with a golden file or rewrites it; the difference, if there is one.

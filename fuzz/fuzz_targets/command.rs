@@ -98,7 +98,7 @@ async fn serve(lines: &[Option<Vec<u8>>]) {
     for line in lines {
         answer.clear();
         match line {
-            None => device.answer_too_long(&mut answer),
+            None => device.answer_too_long(MAX, &mut answer),
             // A wrong password takes its time.
             Some(line) if Request::parse(line).is_ok_and(|line| line.command == "unlock") => {
                 continue;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use metertrekker::soc::host::decode::decode;
-use metertrekker_fuzz::second_reader::{Decoded, Table, Telegram};
+use metertrekker_fuzz::second_reader::{Decoded, Table, Telegram, telegrams_with_crc};
 use metertrekker_fuzz::with_right_check;
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::of_this_project);
@@ -17,7 +17,11 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let lines = printed(&telegram);
-    // With noise before a header, or another header behind it, the receiver may see less.
+    // With noise before a header, or another header behind it, the receiver may see less. So it does where an earlier `!`
+    // happens to have the right check, which the fuzzer brought about by a piece that leaves the check as it was.
+    if telegrams_with_crc(&telegram).len() != 1 {
+        return;
+    }
     let Some(Ok(decoded)) = lines
         .first()
         .map(|line| serde_json::from_str::<Decoded>(line))

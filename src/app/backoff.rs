@@ -2,6 +2,8 @@
 
 use embassy_time::Duration;
 
+use super::random::Random;
+
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -10,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
-    random: u32,
+    random: Random,
 }
 
 impl Backoff {
@@ -18,8 +20,7 @@ impl Backoff {
     pub fn new(seed: u32) -> Self {
         Self {
             next: FIRST,
-            // Xorshift never leaves 0.
-            random: seed | 1,
+            random: Random::new(seed),
         }
     }
 
@@ -27,11 +28,8 @@ impl Backoff {
     pub fn wait(&mut self) -> Duration {
         let base = self.next;
         self.next = (base * 2).min(LONGEST);
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 17;
-        self.random ^= self.random << 5;
         let quarter = base.as_millis() / 4;
-        base + Duration::from_millis(u64::from(self.random) % (quarter + 1))
+        base + Duration::from_millis(self.random.below(quarter + 1))
     }
 
     /// Begins anew after a success.

@@ -8,7 +8,7 @@ use embassy_time::{Duration, Timer, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 
 use super::{
-    resolve::resolve,
+    address::resolve,
     session::{Room, attend},
 };
 use crate::smartmeter::device::Device;

@@ -15,6 +15,7 @@ use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::uwrite;
 
+use super::random::Random;
 use crate::{
     mdns::{GROUP, Identity, Incoming, LABEL, PORT, Query, RECORDS, Records, To},
     settings::Text,
@@ -52,12 +53,13 @@ const RETRY: Duration = Duration::from_secs(30);
 
 type Label = Text<LABEL>;
 
-/// Answers for the device, for ever. `packet` has [`LEAST`](crate::mdns::LEAST) bytes; with more, more is said at
-/// once. RAM of what it returns: 1.2 kB at most, beside the socket's own (measured with 64-bit pointers).
+/// Answers for the device, whose raw stream is on `stream_port`, for ever. `packet` has [`LEAST`](crate::mdns::LEAST)
+/// bytes; with more, more is said at once. RAM of what it returns: 1.2 kB at most, beside the socket's own (measured with 64-bit pointers).
 pub async fn run<F, N>(
     device: &Device<'_, '_, F>,
     network: &N,
     packet: &mut [u8],
+    stream_port: u16,
     seed: u32,
 ) -> Infallible
 where
@@ -67,8 +69,7 @@ where
     let Some(mut watcher) = device.network() else {
         return core::future::pending().await;
     };
-    // Xorshift never leaves 0.
-    let mut random = seed | 1;
+    let mut random = Random::new(seed);
     let mut complained = false;
     let mut address = watcher.try_get().flatten();
     loop {
@@ -82,7 +83,8 @@ where
                 None => return core::future::pending().await,
             };
             loop {
-                let spoken = speak(device, network, address, packet, &mut random).await;
+                let spoken =
+                    speak(device, network, address, packet, stream_port, &mut random).await;
                 if let Err(_) = spoken
                     && !core::mem::replace(&mut complained, true)
                 {
@@ -104,14 +106,14 @@ async fn speak<F, N>(
     network: &N,
     address: Ipv4Addr,
     packet: &mut [u8],
-    random: &mut u32,
+    stream_port: u16,
+    random: &mut Random,
 ) -> Result<Infallible, N::Error>
 where
     F: NorFlash,
     N: UdpBind,
 {
-    let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT);
-    let mut socket = network.bind(any).await?;
+    let mut socket = network.bind((address, PORT).into()).await?;
     socket.join_v4(GROUP, address).await?;
     let mut speaker = Speaker {
         device,
@@ -119,6 +121,7 @@ where
         packet,
         random,
         address,
+        stream_port,
         sent: [None; RECORDS],
     };
     let mut number = 1;
@@ -128,10 +131,7 @@ where
         // There is room for both.
         let _ = match number {
             1 => label.push_str(&name),
-            _ => {
-                let mut text = UfmtLabel(&mut label);
-                uwrite!(text, "{}-{}", name.as_str(), number)
-            }
+            _ => uwrite!(label, "{}-{}", name.as_str(), number),
         };
         let end = speaker.be(&label, number > 1).await?;
         match end {
@@ -164,18 +164,16 @@ struct Speaker<'s, 'd, 'f, F, S> {
     device: &'s Device<'d, 'f, F>,
     socket: S,
     packet: &'s mut [u8],
-    random: &'s mut u32,
+    random: &'s mut Random,
     address: Ipv4Addr,
+    stream_port: u16,
     /// When everybody was told each record.
     sent: [Option<Instant>; RECORDS],
 }
 
 impl<F: NorFlash, S: UdpReceive + UdpSend> Speaker<'_, '_, '_, F, S> {
     fn chance(&mut self, below: u64) -> Duration {
-        *self.random ^= *self.random << 13;
-        *self.random ^= *self.random >> 17;
-        *self.random ^= *self.random << 5;
-        Duration::from_millis(u64::from(*self.random) % below)
+        Duration::from_millis(self.random.below(below))
     }
 
     /// Is called so as long as nobody else is. `instead` of its own name that is worth a word.
@@ -183,6 +181,7 @@ impl<F: NorFlash, S: UdpReceive + UdpSend> Speaker<'_, '_, '_, F, S> {
         let me = Identity {
             name,
             address: self.address,
+            stream_port: self.stream_port,
         };
         let mut says = instead;
         loop {
@@ -225,8 +224,8 @@ impl<F: NorFlash, S: UdpReceive + UdpSend> Speaker<'_, '_, '_, F, S> {
                     self.send(ALL, length).await?;
                 }
                 Either3::Second(received) => {
-                    let (length, _) = received?;
-                    match me.read(self.packet.get(..length).unwrap_or_default()) {
+                    let (length, from) = received?;
+                    match self.understand(me, length, from) {
                         Some(Incoming::Claim) => return Ok(Asked::Ended(End::Taken)),
                         // §8.2: of two who ask at once the one with the greater address has it.
                         Some(Incoming::Query(Query {
@@ -265,7 +264,7 @@ impl<F: NorFlash, S: UdpReceive + UdpSend> Speaker<'_, '_, '_, F, S> {
                 }
                 Either3::Second(received) => {
                     let (length, from) = received?;
-                    match me.read(self.packet.get(..length).unwrap_or_default()) {
+                    match self.understand(me, length, from) {
                         None => {}
                         Some(Incoming::Claim) => return Ok(End::Taken),
                         Some(Incoming::Query(query)) => self.reply(me, query, from).await?,
@@ -273,6 +272,19 @@ impl<F: NorFlash, S: UdpReceive + UdpSend> Speaker<'_, '_, '_, F, S> {
                 }
                 Either3::Third(()) => return Ok(End::Renamed),
             }
+        }
+    }
+
+    /// What a packet means. Nobody takes the name from another port than everybody's, or from afar (§6, §11).
+    fn understand(&self, me: Identity<'_>, length: usize, from: SocketAddr) -> Option<Incoming> {
+        let may_contest = from.port() == PORT && is_near(from.ip(), self.address);
+        match me.read(self.packet.get(..length).unwrap_or_default())? {
+            Incoming::Claim if !may_contest => None,
+            Incoming::Query(query) if !may_contest => Some(Incoming::Query(Query {
+                rival: None,
+                ..query
+            })),
+            incoming => Some(incoming),
         }
     }
 
@@ -350,15 +362,4 @@ fn is_near(who: IpAddr, me: Ipv4Addr) -> bool {
     let IpAddr::V4(who) = who else { return false };
     let near = who.octets().get(..3) == me.octets().get(..3);
     near || who.is_private() || who.is_link_local() || who.is_loopback()
-}
-
-/// `ufmt` into a label.
-struct UfmtLabel<'a>(&'a mut Label);
-
-impl ufmt::uWrite for UfmtLabel<'_> {
-    type Error = heapless::CapacityError;
-
-    fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
-        self.0.push_str(text)
-    }
 }

@@ -12,6 +12,7 @@
 //! of the time. Its samples go by session, through the broker, or by the [`outlet`]. On a board with a radio [`wifi`] keeps the
 //! device in a network, where [`mdns`] says what it is called; [`dhcp`] serves who is in the device's own.
 
+mod address;
 pub mod backoff;
 pub mod caller;
 pub mod detection;
@@ -23,9 +24,9 @@ pub mod monitor;
 pub mod ntp;
 pub mod outlet;
 pub mod publisher;
+mod random;
 pub mod remote;
 pub mod report;
-mod resolve;
 pub mod server;
 pub mod session;
 pub mod stats;

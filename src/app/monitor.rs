@@ -93,15 +93,20 @@ pub trait Monitor {
         let _ = error;
     }
 
-    /// The MQTT session stands, `after` its loss or start.
-    fn connected(&self, after: Duration) {
-        let _ = after;
+    /// The MQTT session with this broker stands, `after` its loss or start.
+    fn connected(&self, server: &str, after: Duration) {
+        let _ = (server, after);
     }
 
-    /// An attempt to connect failed, or the connection was lost; the next attempt is made in
+    /// An attempt to connect to this broker failed, or the connection was lost; the next attempt is made in
     /// `retry`.
-    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
-        let _ = (failure, retry);
+    fn disconnected<E: embedded_io_async::Error>(
+        &self,
+        server: &str,
+        failure: Failure<'_, E>,
+        retry: Duration,
+    ) {
+        let _ = (server, failure, retry);
     }
 
     /// A message is handed to the session; one that is too large for the broker is told to be
@@ -162,14 +167,19 @@ impl<A: Monitor, B: Monitor> Monitor for (&A, &B) {
         self.1.port_failed(error);
     }
 
-    fn connected(&self, after: Duration) {
-        self.0.connected(after);
-        self.1.connected(after);
+    fn connected(&self, server: &str, after: Duration) {
+        self.0.connected(server, after);
+        self.1.connected(server, after);
     }
 
-    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
-        self.0.disconnected(failure, retry);
-        self.1.disconnected(failure, retry);
+    fn disconnected<E: embedded_io_async::Error>(
+        &self,
+        server: &str,
+        failure: Failure<'_, E>,
+        retry: Duration,
+    ) {
+        self.0.disconnected(server, failure, retry);
+        self.1.disconnected(server, failure, retry);
     }
 
     fn published(&self, topic: &str, payload: &[u8], retained: bool) {

@@ -1,9 +1,6 @@
 //! The time of a time server (RFC 5905, a client without a past: each reply is believed by itself).
 
-use core::{
-    convert::Infallible,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use core::{convert::Infallible, net::SocketAddr};
 
 use edge_nal::{Dns, UdpConnect, UdpReceive, UdpSend};
 use embassy_futures::select::{Either, select};
@@ -11,7 +8,7 @@ use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite};
 
-use super::resolve::resolve;
+use super::address::{resolve, unspecified};
 use crate::{
     ntp::{self, Refusal, Time},
     smartmeter::device::Device,
@@ -167,13 +164,8 @@ where
     let resolved = with_timeout(NAME, resolve(network, server)).await;
     let address = resolved.ok().and_then(Result::ok).ok_or(Failure::Name)?;
     let remote = SocketAddr::new(address, port);
-    let local = match address {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
     // A port of its own for each request: one more thing that a forger has to guess (RFC 9109 §3).
-    let local = SocketAddr::new(local, 0);
-    let socket = network.connect(local, remote).await;
+    let socket = network.connect(unspecified(remote), remote).await;
     let mut socket = socket.map_err(|_| Failure::Network)?;
     let sent = Instant::now();
     let answered = async {

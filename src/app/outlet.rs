@@ -4,10 +4,7 @@
 //! Whoever connects to [`PORT`] gets samples at once, bare values without a word around them, as `ffmpeg`
 //! reads them.
 
-use core::{
-    convert::Infallible,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use core::{convert::Infallible, net::SocketAddr};
 
 use edge_nal::{Close, TcpAccept, TcpShutdown, UdpConnect, UdpSend};
 use embassy_futures::{
@@ -19,20 +16,24 @@ use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::NorFlash;
 
-use super::session::PATIENCE;
+use super::{
+    address::unspecified,
+    server::{GLANCE, next_client},
+    session::PATIENCE,
+};
 use crate::smartmeter::{
     device::{Device, Outlet},
     stream::PacketView,
 };
 
-/// The port of raw streams.
+/// The port of raw streams, unless a board has to take another. That of a stream server is the
+/// [`caller`](super::caller::PORT)'s.
 pub const PORT: u16 = 54322;
 
-/// How long it may take to turn a client away.
-const GLANCE: Duration = Duration::from_millis(500);
-
-/// Pause after a client could not be let in.
-const RETRY: Duration = Duration::from_millis(200);
+/// So many datagrams go at once, and the next after a pause: nobody tells the sender that the receiver has no room, and
+/// what has waited is thousands. The highest rate makes 1.5 in a millisecond.
+const BURST: u8 = 4;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Serves the one client of `acceptor` that there may be at a time, and sends datagrams through
 /// `network`, for ever. There is one sampling at a time, so one `packet` does for both, as long as the board's
@@ -92,10 +93,7 @@ async fn listen<'a, F: NorFlash, A: TcpAccept>(
     door: &Door<A::Socket<'a>>,
 ) -> Infallible {
     loop {
-        let Ok((peer, mut socket)) = acceptor.accept().await else {
-            Timer::after(RETRY).await;
-            continue;
-        };
+        let (peer, mut socket) = next_client(acceptor).await;
         if door.is_full() || !device.raw_joined(peer) {
             // Not a word: it would be taken for samples.
             let _ = with_timeout(GLANCE, socket.close(Close::Both)).await;
@@ -125,6 +123,7 @@ where
 {
     let mut client: Option<(SocketAddr, S)> = None;
     let mut datagrams = None;
+    let mut at_once = 0;
     loop {
         let connection = async {
             match &mut client {
@@ -164,6 +163,8 @@ where
                     client = None;
                     device.raw_left(peer);
                 }
+                // What has waited is thousands of packets, and others want to be served between them.
+                yield_now().await;
             }
             Event::Outlet(Outlet::Datagram(to)) => {
                 if !matches!(&datagrams, Some((at, _)) if *at == to) {
@@ -173,14 +174,22 @@ where
                     };
                 }
                 let sent = match &mut datagrams {
-                    Some((_, socket)) => with_timeout(PATIENCE, socket.send(to, packet)).await,
-                    None => {
-                        device.datagram_failed(to);
-                        continue;
+                    Some((_, socket)) => {
+                        let sent = with_timeout(PATIENCE, socket.send(to, packet)).await;
+                        matches!(sent, Ok(Ok(())))
                     }
+                    None => false,
                 };
-                if !matches!(sent, Ok(Ok(()))) {
+                if !sent {
                     device.datagram_failed(to);
+                }
+                at_once += 1;
+                match at_once {
+                    BURST => {
+                        at_once = 0;
+                        Timer::after(PAUSE).await;
+                    }
+                    _ => yield_now().await,
                 }
             }
             Event::Outlet(Outlet::Over) => {
@@ -203,13 +212,4 @@ async fn silence(socket: &mut impl Read) {
     while socket.read(&mut buffer).await.is_ok_and(|count| count > 0) {
         yield_now().await;
     }
-}
-
-/// Any address and port of this device's from which that one can be reached.
-fn unspecified(to: SocketAddr) -> SocketAddr {
-    let address = match to.ip() {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    SocketAddr::new(address, 0)
 }

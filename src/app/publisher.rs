@@ -13,12 +13,12 @@ use minimq::{
 use ufmt::uwrite;
 
 use super::{
+    address::resolve,
     backoff::Backoff,
     detection::{Detected, Detection},
     mailbox::Mailbox,
     monitor::{Drop, Failure, Monitor},
     remote::{BASE, Remote},
-    resolve::resolve,
     stats::Stats,
     transport::{GATHER, Gathered, Gathering},
 };
@@ -248,7 +248,8 @@ where
                 self.stats.failed_connections.count();
             }
             let retry = backoff.wait();
-            self.monitor.disconnected(lost.failure(), retry);
+            let server = &self.settings.mqtt_server;
+            self.monitor.disconnected(server, lost.failure(), retry);
             Timer::after(retry).await;
         }
     }
@@ -303,7 +304,7 @@ where
         let mut link = with_timeout(STEP, handshake).await??;
         let after = since.elapsed();
         self.stats.connections.count();
-        self.monitor.connected(after);
+        self.monitor.connected(&self.settings.mqtt_server, after);
         let in_flight = core::mem::take(in_flight);
         if link.connect_event() == ConnectEvent::Connected {
             changes.lost();
@@ -361,8 +362,10 @@ where
         let error = match link.poll().await {
             Ok(message) => {
                 // A command that the broker has kept would be done again and again.
-                if let Some(message) = message.filter(|message| !message.retained()) {
-                    self.remote.received(message.topic(), message.payload());
+                if let Some(message) = message.filter(|message| !message.retained())
+                    && !self.remote.received(message.topic(), message.payload())
+                {
+                    self.stats.lost_commands.count();
                 }
                 return Ok(());
             }
@@ -389,8 +392,8 @@ where
         }
         let (mut own, mut all) = (Topic::new(), Topic::new());
         // Names are short.
-        let _ = uwrite!(UfmtString(&mut own), "{}/{}/+", BASE, self.name);
-        let _ = uwrite!(UfmtString(&mut all), "{}/+", BASE);
+        let _ = uwrite!(own, "{}/{}/+", BASE, self.name);
+        let _ = uwrite!(all, "{}/+", BASE);
         let filters = [TopicFilter::new(&own), TopicFilter::new(&all)];
         link.subscribe(&filters, &[]).await?;
         Ok(())
@@ -403,7 +406,7 @@ where
     ) -> Result<(), Lost<E>> {
         let mut topic = Topic::new();
         let below = self.remote.topic();
-        let _ = uwrite!(UfmtString(&mut topic), "{}/{}/{}", BASE, self.name, below);
+        let _ = uwrite!(topic, "{}/{}/{}", BASE, self.name, below);
         let answer = |buffer: &mut [u8]| self.remote.write(buffer);
         let (qos, until) = (QoS::AtMostOnce, Instant::now() + PATIENCE);
         self.send(link, &topic, qos, false, answer, until).await?;
@@ -426,7 +429,7 @@ where
         let mut text = heapless::String::<128>::new();
         // A name that is too long cuts the message short, which does no harm.
         let _ = uwrite!(
-            UfmtString(&mut text),
+            text,
             "{} (re)connected after {}.{}s",
             self.name,
             tenths / 10,
@@ -645,15 +648,4 @@ fn copy(bytes: &[u8], buffer: &mut [u8]) -> Result<usize, Overflow> {
     let room = buffer.get_mut(..bytes.len()).ok_or(Overflow)?;
     room.copy_from_slice(bytes);
     Ok(bytes.len())
-}
-
-/// `ufmt` into a `heapless` string.
-struct UfmtString<'a, const N: usize>(&'a mut heapless::String<N>);
-
-impl<const N: usize> ufmt::uWrite for UfmtString<'_, N> {
-    type Error = heapless::CapacityError;
-
-    fn write_str(&mut self, text: &str) -> Result<(), Self::Error> {
-        self.0.push_str(text)
-    }
 }

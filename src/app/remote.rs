@@ -46,8 +46,8 @@ pub trait Remote {
     /// Whether there are commands at all.
     fn is_there(&self) -> bool;
 
-    /// A message has come. It must not be kept waiting.
-    fn received(&self, topic: &str, payload: &[u8]);
+    /// A message has come. It must not be kept waiting. `false` when nobody has room for it.
+    fn received(&self, topic: &str, payload: &[u8]) -> bool;
 
     /// Waits until there is something to publish.
     ///
@@ -74,7 +74,9 @@ impl Remote for () {
         false
     }
 
-    fn received(&self, _: &str, _: &[u8]) {}
+    fn received(&self, _: &str, _: &[u8]) -> bool {
+        true
+    }
 
     fn ready(&self) -> impl Future<Output = ()> {
         pending()
@@ -95,6 +97,8 @@ impl Remote for () {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Command,
+    /// A command of which there is too much.
+    TooLong,
     Sample,
     State,
 }
@@ -160,6 +164,7 @@ impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
                 news,
             );
             let next = next.await;
+            let has_status = self.full.get() && self.topic.get() == STATE;
             // An answer is written where the last one is.
             self.until_free().await;
             let topic = match &next {
@@ -169,9 +174,13 @@ impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
                 }
                 Either4::Second(()) => {
                     // After a broker's absence there is no need to catch up.
-                    status = (status + STATUS).max(Instant::now());
-                    // Without a broker nobody wants to know, and samples say more.
-                    if samples || !device.is_connected() {
+                    let now = Instant::now();
+                    status += STATUS;
+                    if status <= now {
+                        status = now + STATUS;
+                    }
+                    // Without a broker nobody wants to know, samples say more, and one that has waited is enough.
+                    if samples || !device.is_connected() || has_status {
                         continue;
                     }
                     self.write(|answer| device.status(answer));
@@ -219,6 +228,7 @@ impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
                 }
                 while device.more(&mut client, reply) {}
             }
+            Kind::TooLong => device.answer_too_long(COMMAND, &mut Kept(&self.answer)),
             Kind::Sample => self.write(|answer| device.sample(&request.payload, answer)),
             Kind::State => self.write(|answer| device.sampling(answer)),
         }
@@ -275,17 +285,19 @@ impl<const WAITING: usize, const ANSWER: usize> Remote for Mqtt<WAITING, ANSWER>
         true
     }
 
-    fn received(&self, topic: &str, payload: &[u8]) {
-        let kind = match topic.rsplit('/').next() {
+    fn received(&self, topic: &str, payload: &[u8]) -> bool {
+        let mut kind = match topic.rsplit('/').next() {
             Some("cmd") => Kind::Command,
             Some("sample") => Kind::Sample,
             Some("state") => Kind::State,
-            _ => return,
+            _ => return true,
         };
-        // One that is too long is as an empty one, which nobody answers.
+        if kind == Kind::Command && payload.len() > COMMAND {
+            kind = Kind::TooLong;
+        }
+        // Of what is no command the first letter counts.
         let payload = heapless::Vec::from_slice(payload).unwrap_or_default();
-        // Who sends more than can be answered gets fewer answers.
-        let _ = self.requests.try_send(Request { kind, payload });
+        self.requests.try_send(Request { kind, payload }).is_ok()
     }
 
     async fn ready(&self) {

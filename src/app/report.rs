@@ -82,6 +82,7 @@ impl<W: uWrite> Report<W> {
             ("rejected", stats.rejected.get()),
             ("connections", stats.connections.get()),
             ("failed_connections", stats.failed_connections.get()),
+            ("lost_commands", stats.lost_commands.get()),
             ("storage_errors", stats.storage_errors.get()),
         ];
         self.write(|output| {
@@ -136,11 +137,16 @@ impl<W: uWrite> Monitor for Report<W> {
         self.write(|output| uwriteln!(output, "port"));
     }
 
-    fn connected(&self, after: Duration) {
+    fn connected(&self, _: &str, after: Duration) {
         self.write(|output| uwriteln!(output, "connected {}", Seconds(after)));
     }
 
-    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
+    fn disconnected<E: embedded_io_async::Error>(
+        &self,
+        _: &str,
+        failure: Failure<'_, E>,
+        retry: Duration,
+    ) {
         let retry = Seconds(retry);
         self.write(|output| {
             let (step, reason) = match failure {
@@ -227,11 +233,12 @@ mod tests {
             report.foreign_port(Protocol::Hdlc);
             report.network(Some(Ipv4Addr::new(10, 0, 2, 15)));
             report.network(None);
-            report.connected(Duration::from_millis(60));
-            report.disconnected(Failure::Connect(&ErrorKind::ConnectionRefused), retry);
-            report.disconnected::<ErrorKind>(Failure::Timeout, retry);
+            report.connected("", Duration::from_millis(60));
+            let failure = Failure::Connect(&ErrorKind::ConnectionRefused);
+            report.disconnected("", failure, retry);
+            report.disconnected::<ErrorKind>("", Failure::Timeout, retry);
             let code = minimq::ReasonCode::from(0x87);
-            report.disconnected::<ErrorKind>(Failure::Refused(code), retry);
+            report.disconnected::<ErrorKind>("", Failure::Refused(code), retry);
             report.rejected(code);
             report.dropped(Drop::Superseded);
         });

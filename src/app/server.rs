@@ -30,8 +30,8 @@ const fn full(sessions: usize) -> &'static [u8] {
     }
 }
 
-/// How long it may take, so that nobody waits long for the next client to be let in.
-const GLANCE: Duration = Duration::from_millis(1500);
+/// How long it may take to turn a client away, so that nobody waits long for the next one to be let in.
+pub(super) const GLANCE: Duration = Duration::from_millis(1500);
 
 /// Pause after a client could not be let in.
 const RETRY: Duration = Duration::from_millis(200);
@@ -101,16 +101,23 @@ impl<S> Door<S> {
     }
 }
 
+/// The next client of `acceptor`, and where it is.
+pub(super) async fn next_client<A: TcpAccept>(acceptor: &A) -> (SocketAddr, A::Socket<'_>) {
+    loop {
+        if let Ok(client) = acceptor.accept().await {
+            return client;
+        }
+        Timer::after(RETRY).await;
+    }
+}
+
 async fn listen<'a, F: NorFlash, A: TcpAccept>(
     device: &Device<'_, '_, F>,
     acceptor: &'a A,
     doors: &[Door<A::Socket<'a>>],
 ) -> Infallible {
     loop {
-        let Ok((peer, mut socket)) = acceptor.accept().await else {
-            Timer::after(RETRY).await;
-            continue;
-        };
+        let (peer, mut socket) = next_client(acceptor).await;
         let free = doors.iter().find(|door| !door.taken.get());
         let Some(door) = free else {
             device.turned_away();

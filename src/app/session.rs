@@ -15,7 +15,7 @@ use embedded_storage_async::nor_flash::NorFlash;
 use crate::smartmeter::{
     answer::{self, Answer, Reply},
     device::{Client, Device, Peer},
-    line::{Line, Lines},
+    line::{self, Line, Lines},
     log::{Level, Listener, WHOLE},
     stream::{MAX_PACKET, PacketView},
 };
@@ -112,27 +112,12 @@ async fn converse<F: NorFlash>(
         let told = outlet.listener.next_message_pure();
         outlet.left.clear();
         let sampled = device.next_packet(client, outlet.left);
+        let mut bytes: &[u8] = &[];
         // Samples come last, so that no rate keeps a command waiting.
         let sent = match select4(input.read(&mut buffer), told, Timer::at(alive), sampled).await {
             Either4::First(Ok(0) | Err(_)) => return End::Closed,
             Either4::First(Ok(count)) => {
-                outlet.left.clear();
-                let mut bytes = buffer.get(..count).unwrap_or_default();
-                while let Some(line) = lines.next(&mut bytes) {
-                    if let Err(end) = outlet.make_room().await {
-                        return end;
-                    }
-                    let reply = &mut outlet.first(client.level);
-                    match line {
-                        Line::Text(line) => device.answer(line, client, reply).await,
-                        Line::TooLong => device.answer_too_long(reply),
-                    }
-                    if let Err(end) = outlet.finish(device, client).await {
-                        return end;
-                    }
-                }
-                // A client that never pauses would be all that is served.
-                yield_now().await;
+                bytes = buffer.get(..count).unwrap_or_default();
                 Ok(())
             }
             Either4::Second(entry) if entry.level >= client.level => {
@@ -141,17 +126,44 @@ async fn converse<F: NorFlash>(
             Either4::Second(_) => Ok(()),
             Either4::Third(()) => {
                 alive = Instant::now() + LIVENESS;
+                if lines.is_overdue() {
+                    bytes = b"\n";
+                }
                 let line = device.liveness();
                 match client.level <= Level::Info {
                     true => send(&mut outlet.output, line.line().as_bytes()).await,
                     false => Ok(()),
                 }
             }
-            Either4::Fourth(()) => send(&mut outlet.output, outlet.left).await,
+            Either4::Fourth(()) => {
+                let sent = send(&mut outlet.output, outlet.left).await;
+                // What has waited is thousands of packets, and a connection on this machine takes them all.
+                yield_now().await;
+                sent
+            }
         };
         if let Err(end) = sent {
             return end;
         }
+        if bytes.is_empty() {
+            continue;
+        }
+        outlet.left.clear();
+        while let Some(line) = lines.next(&mut bytes) {
+            if let Err(end) = outlet.make_room().await {
+                return end;
+            }
+            let reply = &mut outlet.first(client.level);
+            match line {
+                Line::Text(line) => device.answer(line, client, reply).await,
+                Line::TooLong => device.answer_too_long(line::MAX, reply),
+            }
+            if let Err(end) = outlet.finish(device, client).await {
+                return end;
+            }
+        }
+        // A client that never pauses would be all that is served.
+        yield_now().await;
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Stats {
     pub connections: Counter,
     /// Attempts to connect that failed.
     pub failed_connections: Counter,
+    /// Requests over MQTT that came faster than they could be answered.
+    pub lost_commands: Counter,
     /// Times that the time server has told the time.
     pub times: Counter,
     /// Times that it has not, although it was asked.

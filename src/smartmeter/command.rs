@@ -7,7 +7,7 @@ use super::{
     device::{Ip, Peer},
     fixed::Rounded,
     log::Level,
-    request::{Place, Request, Value},
+    request::{Argument, Place, Request, Value},
     sampling::Wrong,
     values::{Calibration, FACTOR_DECIMALS, Missing, ONE, Phases},
 };
@@ -22,6 +22,9 @@ const FACTORS: core::ops::RangeInclusive<u32> = ONE as u32 / 2..=2 * ONE as u32;
 
 /// mWh in one Wh, and their decimals.
 const ENERGY_DECIMALS: u8 = 3;
+
+/// mWh that a phase may start with: what no household takes in a lifetime, and far from where a count ends.
+const ENERGY: core::ops::RangeInclusive<i64> = 0..=1_000_000_000_000;
 
 /// What a client can ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +196,7 @@ pub const COMMANDS: [Entry; 29] = [
     ),
     entry(
         "addWifi",
-        r#","payload":{"ssid":"home","pwd":"secret"}"#,
+        r#","payload":{"ssid":"home","pwd":"secret12"}"#,
         "one more network to be in, five at most; an empty pwd for an open one",
     ),
     entry(
@@ -256,6 +259,8 @@ pub enum Refusal {
     UnknownSetting(Text<32>),
     /// A setting whose value is not valid, and what is.
     Setting(Text<32>, &'static str),
+    /// A password for the broker would have no user.
+    PasswordAlone,
     /// The commands are locked for this client.
     Locked,
     /// A wrong password.
@@ -312,6 +317,9 @@ impl Refusal {
             ),
             Self::Setting(name, expected) => {
                 uwrite!(text, "{}: give {}", name.as_str(), *expected)
+            }
+            Self::PasswordAlone => {
+                uwrite!(text, "mqtt_password is set and mqtt_user is not: give both")
             }
             Self::Locked => uwrite!(
                 text,
@@ -432,8 +440,8 @@ impl Command {
     }
 }
 
-/// Whether a command is not done while there is a sampling.
-pub fn is_exclusive(name: &str) -> bool {
+/// Whether a request is not done while there is a sampling.
+pub fn is_exclusive(request: &Request<'_>) -> bool {
     const EXCLUSIVE: [&str; 18] = [
         "sample",
         "getPower",
@@ -454,7 +462,11 @@ pub fn is_exclusive(name: &str) -> bool {
         "getLog",
         "dailyRestart",
     ];
-    EXCLUSIVE.contains(&name)
+    match request.command.as_str() {
+        // To look at them changes nothing.
+        "settings" => request.has(Place::Flat, "payload"),
+        name => EXCLUSIVE.contains(&name),
+    }
 }
 
 fn calibration(request: &Request<'_>) -> Result<Calibration, Refusal> {
@@ -509,6 +521,11 @@ fn reset_energy(request: &Request<'_>) -> Result<Command, Refusal> {
             Some(([Some(l1), Some(l2), Some(l3)], 3)) => Some([l1, l2, l3]),
             _ => return Err(Refusal::Argument("Need 3 energy values")),
         };
+        if energy.iter().flatten().any(|phase| !ENERGY.contains(phase)) {
+            return Err(Refusal::Argument(
+                "energy: give 0 to 1000000000 Wh for each phase",
+            ));
+        }
     }
     let mut since = None;
     if request.has(Place::Flat, "ts") {
@@ -533,6 +550,15 @@ fn ntp(request: &Request<'_>) -> Result<Command, Refusal> {
 }
 
 fn settings(request: &Request<'_>) -> Result<Command, Refusal> {
+    let mut is_elsewhere = false;
+    request.each(&mut |argument| {
+        let known = ["cmd", "payload"].contains(&argument.key);
+        is_elsewhere |= argument.place == Place::Flat && !known;
+    });
+    if is_elsewhere {
+        // They would be answered as if they were stored.
+        return Err(Refusal::Argument("settings stand in payload"));
+    }
     let changes = request.has(Place::Flat, "payload");
     if changes && !request.has_payload() {
         return Err(Refusal::Argument("payload: give an object with settings"));
@@ -581,6 +607,12 @@ pub fn network(request: &Request<'_>) -> Result<(Ssid, Password), Refusal> {
             "SSID and PWD: give printable characters, one at least for SSID",
         ));
     }
+    // No access point has a shorter one (IEEE 802.11-2020 §J.4).
+    if (1..8).contains(&password.len()) {
+        return Err(Refusal::Argument(
+            "PWD: give 8 to 63 bytes, or none for an open network",
+        ));
+    }
     Ok(network)
 }
 
@@ -625,6 +657,27 @@ pub const STREAM_SERVER: &Names = &[("server", "stream_server")];
 /// Those of `timeServer`.
 pub const TIME_SERVER: &Names = &[("server", "time_server"), ("port", "time_port")];
 
+/// Shows each of the payload's settings to `see`, with its name: by `names` and no others, or by its own.
+pub fn each_setting(
+    request: &Request<'_>,
+    names: Option<&Names>,
+    see: &mut dyn FnMut(&str, Argument<'_>),
+) {
+    request.each(&mut |argument| {
+        if argument.place != Place::Payload || argument.index.is_some() {
+            return;
+        }
+        let name = match names {
+            None => argument.key,
+            Some(names) => match names.iter().find(|(key, _)| *key == argument.key) {
+                Some((_, name)) => name,
+                None => return,
+            },
+        };
+        see(name, argument);
+    });
+}
+
 /// Puts the payload's settings into `settings`, which is useless when that fails: by `names` and
 /// nothing else, or by their own names.
 ///
@@ -636,17 +689,10 @@ pub fn apply(
     settings: &mut Settings,
 ) -> Result<(), Refusal> {
     let mut result = Ok(());
-    request.each(&mut |argument| {
-        if argument.place != Place::Payload || argument.index.is_some() || result.is_err() {
+    each_setting(request, names, &mut |name, argument| {
+        if result.is_err() {
             return;
         }
-        let name = match names {
-            None => argument.key,
-            Some(names) => match names.iter().find(|(key, _)| *key == argument.key) {
-                Some((_, name)) => name,
-                None => return,
-            },
-        };
         let value = match argument.value {
             Value::Text(text) | Value::Number(text) => text,
             Value::Bool(true) => "true",

@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     app::stats::{Counter, Stats},
-    settings::{KEYS, Name, Settings, is_name},
+    settings::{KEYS, Name, Settings, cut, is_name},
     storage::{Key, Shared, Store},
     wifi::{Known, NETWORKS, Ssid},
 };
@@ -207,7 +207,10 @@ pub struct Device<'d, 'f, F> {
     switched: Signal<CriticalSectionRawMutex, ()>,
     /// Clients over TCP.
     clients: Cell<u8>,
+    /// It was said that the broker cannot be reached.
     complained: Cell<bool>,
+    /// It was said that the P1 port cannot be read.
+    port_complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
     renamed: Signal<CriticalSectionRawMutex, ()>,
     server_changed: Signal<CriticalSectionRawMutex, ()>,
@@ -259,6 +262,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             switched: Signal::new(),
             clients: Cell::new(0),
             complained: Cell::new(false),
+            port_complained: Cell::new(false),
             settings_changed: Signal::new(),
             renamed: Signal::new(),
             server_changed: Signal::new(),
@@ -413,7 +417,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
                     let _ = uwrite!(text, "Daily restart now!");
                 });
                 Timer::after(LAST_WORDS).await;
-                let _ = self.restart();
+                self.restart();
             }
         }
     }
@@ -452,6 +456,11 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     /// # Errors
     /// [`Refusal::Storage`].
     pub fn keep_energy(&self) -> Result<(), Refusal> {
+        // First, so that what is kept is what is counted then, and not what a reset has made an end of.
+        let store = &mut *self.store.try_lock().map_err(|_| {
+            self.stats.storage_errors.count();
+            Refusal::Storage
+        })?;
         let (counted, kept) = {
             let state = self.state.borrow();
             (state.energy.counted(), state.kept)
@@ -459,15 +468,15 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         let Some(counted) = counted.filter(|_| counted != kept) else {
             return Ok(());
         };
-        self.put(Key::Energy, &counted.to_bytes())?;
+        self.put_in(store, Key::Energy, &counted.to_bytes())?;
         self.state.borrow_mut().kept = Some(counted);
         Ok(())
     }
 
-    fn restart(&self) -> Result<(), Refusal> {
-        self.keep_energy()?;
+    fn restart(&self) {
+        // What cannot be kept is counted. Whose flash fails needs a restart more than others.
+        let _ = self.keep_energy();
         self.restart.signal(());
-        Ok(())
     }
 
     async fn reset(&self, reset: Reset) -> Result<(), Refusal> {
@@ -504,17 +513,6 @@ fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
     if settings.set(key.name, value).is_err() {
         let _ = settings.set(key.name, &default);
     }
-}
-
-/// A name that is as long as one may be, at most.
-fn cut(name: &str) -> Name {
-    let mut cut = Name::new();
-    for character in name.chars() {
-        if cut.push(character).is_err() {
-            break;
-        }
-    }
-    cut
 }
 
 /// What is forgotten at a reset.

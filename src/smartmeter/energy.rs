@@ -164,9 +164,9 @@ pub fn sum(phases: &Phases) -> i64 {
 /// Three parts of `gain` in the proportion of `by`, none of which is negative; the parts add up.
 /// Without any proportion all goes to L1.
 fn split(gain: i64, by: Phases) -> Phases {
-    // The products below have to fit.
+    // The products below have to fit, also when the sum is no more than the largest number that there is.
     let bits = 64 - sum(&by).leading_zeros();
-    let by = by.map(|weight| weight >> bits.saturating_sub(31));
+    let by = by.map(|weight| weight >> bits.saturating_sub(30));
     let all = sum(&by);
     if all == 0 {
         return [gain, 0, 0];
@@ -361,7 +361,16 @@ mod tests {
 
     #[test]
     fn parts_add_up_at_any_size() {
-        for gain in [1, 2, 3, 999, 1_000_000_007, 1 << 45] {
+        for gain in [
+            1,
+            2,
+            3,
+            999,
+            1_000_000_007,
+            6_442_450_940,
+            1 << 45,
+            i64::MAX,
+        ] {
             for by in [
                 [0, 0, 0],
                 [1, 1, 1],

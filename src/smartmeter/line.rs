@@ -12,6 +12,9 @@ pub enum Line<'a> {
     TooLong,
 }
 
+/// Seconds of silence after which what has come of a line is all of it.
+const SILENCE: u8 = 10;
+
 /// Collects bytes until a line's end, which is a LF; a CR before it is a blank. RAM: 0.6 kB.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -19,6 +22,8 @@ pub struct Lines {
     buffer: heapless::Vec<u8, { MAX + 1 }>,
     too_long: bool,
     ended: bool,
+    /// Seconds since something came.
+    silence: u8,
 }
 
 impl Lines {
@@ -28,12 +33,23 @@ impl Lines {
             buffer: heapless::Vec::new(),
             too_long: false,
             ended: false,
+            silence: 0,
         }
+    }
+
+    /// To be asked each second: whether a line has waited for its end for so long that it has to be given one.
+    pub fn is_overdue(&mut self) -> bool {
+        self.silence = self.silence.saturating_add(1);
+        let is_begun = !self.buffer.is_empty() || self.too_long;
+        is_begun && !self.ended && self.silence >= SILENCE
     }
 
     /// Takes bytes from the front of `input`, through the next line's end if there is one: that line
     /// is returned, and the rest stays for the next call.
     pub fn next(&mut self, input: &mut &[u8]) -> Option<Line<'_>> {
+        if !input.is_empty() {
+            self.silence = 0;
+        }
         if core::mem::take(&mut self.ended) {
             self.buffer.clear();
             self.too_long = false;

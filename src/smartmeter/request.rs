@@ -6,7 +6,7 @@
 use json::{Event, Parser};
 
 use super::{fixed, line};
-use crate::settings::Text;
+use crate::settings::{Text, cut};
 
 /// Bytes of the longest key; a longer one is cut, and is none of ours.
 const KEY: usize = 32;
@@ -201,17 +201,6 @@ fn number(value: Value<'_>, decimals: u8) -> Option<i64> {
         Value::Number(text) | Value::Text(text) => fixed::parse(text, decimals),
         _ => None,
     }
-}
-
-/// As much of a text as fits.
-fn cut<const N: usize>(text: &str) -> Text<N> {
-    let mut cut = Text::new();
-    for character in text.chars() {
-        if cut.push(character).is_err() {
-            break;
-        }
-    }
-    cut
 }
 
 /// What the parser is inside of.

@@ -184,6 +184,12 @@ impl Values {
         self.phases.get(phase).is_some_and(said)
     }
 
+    /// How many phases the meter has, of which one may be dead; never 0.
+    pub fn count(&self) -> i64 {
+        let phases = (0..3).filter(|phase| self.sends(*phase));
+        (phases.count() as i64).max(1)
+    }
+
     /// What the meter says of a phase; `None` when it does not say it. A meter that does not send
     /// active power by phase has it all on L1.
     pub fn of_phase(&self, kind: Kind, phase: usize, by: &Calibration) -> Option<i64> {

@@ -95,12 +95,17 @@ impl Monitor for Recorder {
         self.note(Told::PortFailed(error.to_string()));
     }
 
-    fn connected(&self, after: Duration) {
+    fn connected(&self, _: &str, after: Duration) {
         let tenths = after.as_millis() / 100;
         self.note(Told::Connected { tenths });
     }
 
-    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
+    fn disconnected<E: embedded_io_async::Error>(
+        &self,
+        _: &str,
+        failure: Failure<'_, E>,
+        retry: Duration,
+    ) {
         let failure = format!("{failure:?}");
         self.note(Told::Disconnected { failure, retry });
     }

@@ -3,7 +3,11 @@
 use embassy_futures::select::{Either, select};
 use embassy_sync::mutex::Mutex;
 use metertrekker::{
-    app::{monitor::Monitor, remote::Mqtt, stats::Stats},
+    app::{
+        monitor::{Monitor, Silent},
+        remote::{Mqtt, Remote},
+        stats::Stats,
+    },
     reading::Reading,
     smartmeter::{
         answer::Answer,
@@ -171,6 +175,116 @@ fn an_answer_that_a_lost_connection_took_is_given_on_the_next() {
     assert_eq!(subscribed.count(), 2);
 }
 
+#[test]
+fn a_command_that_is_too_long_is_answered() {
+    let network = Network::default();
+    run(&network, async |device| {
+        let mut told = device.log.listen().unwrap();
+        for length in [448, 449, 470] {
+            let command = format!(r#"{{"cmd":"{}"}}"#, "x".repeat(length - 10));
+            assert_eq!(command.len(), length);
+            network.push("powermeter/cmd", &command, false);
+            pause(100).await;
+        }
+        let mut lines = Vec::new();
+        while let Some(entry) = told.try_next_message_pure() {
+            lines.push(entry.text().to_owned());
+        }
+        let long = "A command is longer than 448 bytes";
+        assert_eq!(lines, ["Received unknown command", long, long]);
+    });
+    let answers = network.payloads(INFO);
+    assert!(answers[0].contains("unknown command"), "{answers:?}");
+    for answer in &answers[1..] {
+        assert!(
+            answer.starts_with(r#"{"error":true,"msg":"JSON format error"#),
+            "{answer}"
+        );
+    }
+    assert_eq!(answers.len(), 3);
+}
+
+#[test]
+fn commands_for_which_there_is_no_room_are_counted() {
+    let network = Network::default();
+    let mut store = block_on(blank());
+    let settings = settings(&[]);
+    let outcome = block_on_virtual(async {
+        let store = Mutex::new(&mut store);
+        // Nobody answers.
+        let mqtt = Mqtt::new();
+        let script = async |_: &super::link::Feed<'_, '_>| {
+            pause(1_000).await;
+            for _ in 0..5 {
+                network.push("powermeter/cmd", "?", false);
+                pause(10).await;
+            }
+            network.push("powermeter/other", "?", false);
+            pause(10).await;
+        };
+        session_with(
+            &network,
+            &settings,
+            &store,
+            &mqtt,
+            &Silent,
+            End::Cut,
+            script,
+        )
+        .await
+    });
+    assert_eq!(outcome.stats.lost_commands.get(), 3);
+}
+
+#[test]
+fn after_a_stall_it_is_said_once_what_is_going_on() {
+    block_on_virtual(async {
+        let mut store = blank().await;
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = Device::open("meter1", || Some(0), &store, &stats).await;
+        device.believed(&reading_of(&Telegram::new(1).bytes()));
+        device.connected("broker", embassy_time::Duration::MIN);
+        let mqtt = Mqtt::new();
+        let script = async {
+            let mut said = Vec::new();
+            for stall in [0, 12_000, 0] {
+                mqtt.ready().await;
+                pause(stall).await;
+                said.push(embassy_time::Instant::now().as_millis());
+                mqtt.done();
+            }
+            assert_eq!(said, [5_000, 22_000, 27_000]);
+        };
+        match select(mqtt.run(&device), script).await {
+            Either::First(never) => match never {},
+            Either::Second(()) => {}
+        }
+    });
+}
+
+#[test]
+fn a_dead_phase_counts_in_the_mean_of_the_voltages() {
+    let network = Network::default();
+    run(&network, async |device| {
+        for volts in ["230.0", "000.0"] {
+            let mut reading = Box::new(Reading::new());
+            reading.begin(b"TST5\\TEST METER");
+            for (id, volts) in [("32", "230.0"), ("52", volts)] {
+                let line = format!("1-0:{id}.7.0({volts}*V)");
+                reading.line(line.as_bytes()).unwrap();
+            }
+            reading.settle();
+            device.believed(&reading);
+            pause(5_000).await;
+        }
+    });
+    let status = network.payloads(STATUS);
+    assert_eq!(status.len(), 2, "{status:?}");
+    assert!(status[0].contains(r#""volt":230,"#), "{status:?}");
+    assert!(status[1].contains(r#""volt":115,"#), "{status:?}");
+}
+
 const SAMPLE: &str = r#"{"cmd":"sample","payload":{"type":"MQTT","rate":10,"measures":"p,q"}}"#;
 
 /// All messages on the two topics, and the milliseconds at which they came.
@@ -262,6 +376,8 @@ fn a_lost_broker_ends_what_was_sampled_for_it() {
         answer.clear();
         device.sampling(&mut answer);
         assert!(str::from_utf8(answer.bytes()).unwrap().contains("idle"));
+        let gone = "MQTT disconnected from broker.test";
+        assert!(lines.iter().any(|line| line == gone), "{lines:?}");
         // Another begins anew.
         answer.clear();
         device

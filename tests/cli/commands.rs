@@ -6,6 +6,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use metertrekker::{
+    soc::host::flash::{FileFlash, SECTOR},
+    storage::{Key, Store},
+};
 use rustix::process::Signal;
 
 use crate::support::child::{PATIENCE, Running};
@@ -103,7 +107,8 @@ impl Client {
         request: &str,
         good: impl Fn(&serde_json::Value) -> bool,
     ) -> serde_json::Value {
-        let deadline = Instant::now() + PATIENCE;
+        // At night the simulated household takes half a minute for a Wh.
+        let deadline = Instant::now() + 3 * PATIENCE;
         loop {
             let answer = self.ask(request);
             if good(&answer) {
@@ -195,6 +200,59 @@ fn a_client_asks_sets_and_starts_over_and_what_it_set_survives_a_killed_process(
         client.ask(r#"{"cmd":"settings"}"#)["settings"]["root"],
         "pwutseltronics"
     );
+}
+
+#[test]
+fn a_flag_wins_until_its_setting_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--set", "interval=60", "--set", "root=flag"];
+    let mut running = start(folder.path(), &flags);
+    let at = port(&mut running, "commands");
+    let (mut client, _) = Client::greeted(at);
+    let set = r#"{"cmd":"settings","payload":{"interval":30}}"#;
+    assert_eq!(client.ask(set)["error"], false);
+    for _ in 0..2 {
+        client.send(r#"{"cmd":"restart"}"#);
+        while client.line().is_some() {}
+        (client, _) = Client::greeted(at);
+        let settings = &client.ask(r#"{"cmd":"settings"}"#)["settings"];
+        assert_eq!(settings["interval"], 30);
+        assert_eq!(settings["root"], "flag");
+    }
+    drop(running);
+    // The simulated meter's interval is a flag like another.
+    let mut running = start(folder.path(), &[]);
+    let at = port(&mut running, "commands");
+    let (mut client, _) = Client::greeted(at);
+    let set = r#"{"cmd":"settings","payload":{"interval":15}}"#;
+    assert_eq!(client.ask(set)["error"], false);
+    client.send(r#"{"cmd":"restart"}"#);
+    while client.line().is_some() {}
+    let (mut client, _) = Client::greeted(at);
+    let settings = &client.ask(r#"{"cmd":"settings"}"#)["settings"];
+    assert_eq!(settings["interval"], 15);
+}
+
+#[test]
+fn a_stored_password_without_its_user_is_a_warning_and_no_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    let mut running = start(state, &[]);
+    port(&mut running, "commands");
+    running.signal(Signal::INT);
+    assert!(running.wait_for_end().success());
+    // As an earlier version has taken it.
+    let flash = FileFlash::open(state.join("flash.bin"), 4).unwrap();
+    embassy_futures::block_on(async {
+        let mut store = Store::open(flash, 0..4 * SECTOR as u32).await.unwrap();
+        store.put(Key::Setting(15), b"x").await.unwrap();
+    });
+    let mut running = start(state, &[]);
+    let at = port(&mut running, "commands");
+    running.wait_for_line("mqtt_password is set and mqtt_user is not");
+    let (mut client, _) = Client::greeted(at);
+    let set = r#"{"cmd":"mqttServer","payload":{"server":"-","user":"me"}}"#;
+    assert_eq!(client.ask(set)["error"], false);
 }
 
 #[test]

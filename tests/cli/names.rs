@@ -1,10 +1,13 @@
 //! What a running program is called, to a resolver and to a broker.
 
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
 
 use super::commands::{Client, port, start};
-use crate::support::child::Running;
-use crate::support::namespace::{ADDRESSES, is_inside};
+use crate::support::child::{PATIENCE, Running};
+use crate::support::namespace::{ADDRESSES, INTERFACE, PATH, is_inside};
 use crate::support::peers::{Subscriber, resolver};
 
 fn rename(client: &mut Client, name: &str) {
@@ -12,11 +15,16 @@ fn rename(client: &mut Client, name: &str) {
     assert_eq!(client.ask(&request)["mdns_name"], *name);
 }
 
-/// Both of a device's services, as the resolver prints them.
+/// Both of a device's services, as the resolver prints them, with its stream on the usual port.
 fn services(name: &str, host: &str, address: &str) -> [String; 2] {
+    services_at(name, host, address, 54322)
+}
+
+/// The same with it on any port.
+fn services_at(name: &str, host: &str, address: &str, stream: u16) -> [String; 2] {
     let texts = "auth_upload=yes board=metertrekker ssh_upload=no tcp_check=no";
     [
-        format!("+ {name}._elec._tcp.local. {host}.local. {address}:54322"),
+        format!("+ {name}._elec._tcp.local. {host}.local. {address}:{stream}"),
         format!("+ {name}._arduino._tcp.local. {host}.local. {address}:3232 {texts}"),
     ]
 }
@@ -53,6 +61,60 @@ fn a_resolver_finds_the_device_and_follows_its_new_name() {
         wait_for_all(&mut resolver, &services("kitchen", "kitchen", address));
         let gone = ["_elec", "_arduino"].map(|kind| format!("- {name}.{kind}._tcp.local. gone"));
         wait_for_all(&mut resolver, &gone);
+    }
+}
+
+#[test]
+fn a_stream_that_is_elsewhere_is_found_there() {
+    if !is_inside("names::a_stream_that_is_elsewhere_is_found_there") {
+        return;
+    }
+    let address = ADDRESSES[0];
+    let Some(mut resolver) = resolver(address) else {
+        return;
+    };
+    let _taken = TcpListener::bind((address, 54322)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, _client, name) = device(folder.path(), address);
+    let at = port(&mut running, "stream");
+    wait_for_all(&mut resolver, &services_at(&name, &name, address, at));
+}
+
+#[test]
+fn a_network_that_comes_up_later_finds_the_device() {
+    if !is_inside("names::a_network_that_comes_up_later_finds_the_device") {
+        return;
+    }
+    let [one, other] = ADDRESSES;
+    let ip = |words: &str| {
+        let mut command = Command::new("ip");
+        command.args(words.split(' ')).env("PATH", PATH);
+        assert!(command.status().unwrap().success(), "{words}");
+    };
+    ip(&format!("addr del {other}/24 dev {INTERFACE}"));
+    ip(&format!("addr del {one}/24 dev {INTERFACE}"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = start(folder.path(), &["--listen", "0.0.0.0"]);
+    let at = port(&mut running, "commands");
+    let (mut client, greeting) = Client::greeted(at);
+    let name = greeting["name"].as_str().unwrap().to_owned();
+    assert_eq!(greeting["ip"], "");
+    for address in [one, other] {
+        ip(&format!("addr flush dev {INTERFACE}"));
+        ip(&format!("addr add {address}/24 dev {INTERFACE}"));
+        ip(&format!("route replace default dev {INTERFACE}"));
+        let Some(mut resolver) = resolver(address) else {
+            return;
+        };
+        // Nobody could reach the last address.
+        let deadline = Instant::now() + PATIENCE;
+        while client.line().is_some() {
+            assert!(Instant::now() < deadline, "{address}");
+        }
+        let (next, greeting) = Client::greeted(at);
+        client = next;
+        assert_eq!(greeting["ip"], *address);
+        wait_for_all(&mut resolver, &services(&name, &name, address));
     }
 }
 

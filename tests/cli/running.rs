@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -277,6 +277,58 @@ fn state_survives_a_restart() {
         "the topic again, and no line of the same gas"
     );
     assert_eq!(gas(&folder.path().join("other")), (1, 2));
+}
+
+/// Passwords and keys are in it.
+#[test]
+fn nobody_else_reads_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.p1");
+    simulate(&file, &["--count", "1"]);
+    let modes = |path: &Path| {
+        let mut all = vec![path.to_path_buf()];
+        all.extend(
+            fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().path()),
+        );
+        all.sort();
+        all.into_iter()
+            .map(|path| path.metadata().unwrap().permissions().mode() & 0o7777)
+            .collect::<Vec<_>>()
+    };
+    let run = |args: &str| {
+        let script = format!(r#"umask 000; exec "$0" run --p1 "$1" {args}"#);
+        let program = env!("CARGO_BIN_EXE_metertrekker");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, program, text(&file)]);
+        command.env("TMPDIR", folder.path());
+        command
+    };
+    // A folder within one that is missing too.
+    let kept = folder.path().join("var/state");
+    let output = run("--once --state \"$TMPDIR/var/state\"")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(modes(&kept), [0o700, 0o600, 0o600]);
+    assert_eq!(modes(&folder.path().join("var"))[0], 0o700);
+    // What is there stays as its owner has it.
+    let flash = kept.join("flash.bin");
+    fs::set_permissions(&flash, fs::Permissions::from_mode(0o640)).unwrap();
+    let output = run("--once --state \"$TMPDIR/var/state\"")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(modes(&kept), [0o700, 0o640, 0o600]);
+    let mut running = Running::start("metertrekker", &mut run("--listen 127.0.0.1"));
+    running.wait_for_line("pwutseltronics/status online");
+    let temporary = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| text(path).contains("metertrekker-"))
+        .unwrap();
+    assert_eq!(modes(&temporary), [0o700, 0o600, 0o600]);
 }
 
 #[test]

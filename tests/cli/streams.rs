@@ -287,6 +287,46 @@ fn datagrams_come_where_they_were_asked_for_and_end_with_the_connection() {
     assert_eq!(other.ask(r#"{"cmd":"getVoltage"}"#)["error"], false);
 }
 
+/// They are told to be sent, and no sender hears of those that a receiver has no room for.
+#[test]
+fn who_reads_all_the_time_gets_all_datagrams_that_have_waited() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_running, _meter, mut client, at) = ready(folder.path(), &[]);
+    let (mut other, _) = Client::greeted(at);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let own = socket.local_addr().unwrap().port();
+    let order = format!(
+        r#"{{"cmd":"sample","payload":{{"type":"UDP","rate":32000,"port":{own},"flowCtr":true}}}}"#
+    );
+    assert_eq!(client.ask(&order)["error"], false);
+    let reading = thread::spawn(move || {
+        let (mut samples, mut numbers) = (0, 0);
+        let mut buffer = [0; 11 + 504 + 1];
+        thread::sleep(Duration::from_millis(4_500));
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let number = u32::from_le_bytes(buffer[7..11].try_into().unwrap());
+            assert_eq!(number, numbers);
+            numbers += 1;
+            samples += (length - 11) / 24;
+        }
+        samples as u64
+    });
+    thread::sleep(Duration::from_millis(4_500));
+    assert_eq!(client.ask(r#"{"cmd":"cts","value":true}"#)["error"], false);
+    let asked = Instant::now();
+    other.ask(r#"{"cmd":"info"}"#);
+    let answered = asked.elapsed();
+    assert!(answered < Duration::from_millis(100), "{answered:?}");
+    let stopped = other.ask(r#"{"cmd":"stop"}"#);
+    assert_eq!(
+        reading.join().unwrap(),
+        stopped["sent_samples"].as_u64().unwrap()
+    );
+}
+
 #[test]
 fn a_stream_server_orders_samples_as_any_client_does() {
     let folder = tempfile::tempdir().unwrap();

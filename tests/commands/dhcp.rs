@@ -3,19 +3,13 @@
 use std::net::SocketAddr;
 
 use embassy_futures::select::{Either, select};
-use embassy_sync::mutex::Mutex;
 use metertrekker::{
-    app::{
-        dhcp::{self, PACKET},
-        stats::Stats,
-    },
+    app::dhcp::{self, PACKET},
     smartmeter::device::Link,
-    soc::host::executor::block_on_virtual,
-    storage::Store,
 };
 
 use super::{
-    sessions::{Flash, TheDevice, pause},
+    sessions::{TheDevice, pause, with_device},
     street::Street,
 };
 
@@ -26,18 +20,18 @@ const ACK: u8 = 5;
 const NAK: u8 = 6;
 
 fn serving(street: &Street, script: impl AsyncFnOnce(&TheDevice<'_, '_>)) {
-    block_on_virtual(async {
-        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
-        let store = Mutex::new(&mut store);
-        let stats = Stats::new();
-        let device = TheDevice::open("meter", || None, &store, &stats).await;
-        let mut packet = [0; PACKET];
-        let running = dhcp::run(&device, street, &mut packet);
-        match select(running, script(&device)).await {
-            Either::First(never) => match never {},
-            Either::Second(()) => {}
-        }
-    });
+    with_device(
+        "meter",
+        || None,
+        async |device, _| {
+            let mut packet = [0; PACKET];
+            let running = dhcp::run(device, street, &mut packet);
+            match select(running, script(device)).await {
+                Either::First(never) => match never {},
+                Either::Second(()) => {}
+            }
+        },
+    );
 }
 
 /// What a client sends: its last byte of the MAC address, the kind, and the address that it wants.

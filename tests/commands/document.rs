@@ -1,11 +1,13 @@
 //! docs/commands.md has every command and every setting. `UPDATE_GOLDEN=1` writes its tables anew.
 
-use std::{env, fs, path::Path};
+use std::{fs, path::Path};
 
 use metertrekker::{
     settings::{Form, KEYS, Settings},
     smartmeter::command::COMMANDS,
 };
+
+use super::goldens;
 
 fn commands() -> String {
     let rows = COMMANDS.iter().map(|command| {
@@ -48,7 +50,7 @@ fn the_page_lists_every_command_and_every_setting() {
         "settings",
         &settings(),
     );
-    if env::var_os("UPDATE_GOLDEN").is_some() {
+    if goldens::is_updated("UPDATE_GOLDEN") {
         fs::write(path, expected).unwrap();
         return;
     }
@@ -56,4 +58,16 @@ fn the_page_lists_every_command_and_every_setting() {
         page == expected,
         "docs/commands.md: UPDATE_GOLDEN=1 cargo test --test commands"
     );
+}
+
+/// README's table is for people, and has several in a row.
+#[test]
+fn the_first_page_names_every_setting() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let page = fs::read_to_string(path).unwrap();
+    let (_, rest) = page.split_once("Settings are given with").unwrap();
+    let (table, _) = rest.split_once("These are all there are").unwrap();
+    let missing = KEYS.iter().map(|key| key.name);
+    let missing = missing.filter(|name| !table.contains(&format!("`{name}`")));
+    assert_eq!(missing.collect::<Vec<_>>(), [""; 0]);
 }

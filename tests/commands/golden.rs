@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    env,
     fmt::Write,
     fs,
     net::{Ipv6Addr, SocketAddr},
@@ -32,7 +31,7 @@ use metertrekker::{
         command::COMMANDS,
         device::{Client, Device, Link, News, Peer},
         journal::{self, Journal, MAX_TEXT},
-        line::{Line, Lines},
+        line::{self, Line, Lines},
         log::Level,
         stream::Packet,
     },
@@ -43,6 +42,8 @@ use metertrekker::{
 use ufmt::uwrite;
 
 use super::{
+    goldens,
+    sessions::with_device,
     telegrams::{old, one_phase, reading, three_phases},
     time_server::TimeServer,
 };
@@ -154,7 +155,7 @@ async fn script(
             answer.clear();
             match input.next(&mut format!("{request}\r\n").as_bytes()) {
                 Some(Line::Text(line)) => device.answer(line, &mut the_client, &mut answer).await,
-                Some(Line::TooLong) => device.answer_too_long(&mut answer),
+                Some(Line::TooLong) => device.answer_too_long(line::MAX, &mut answer),
                 None => panic!("no line"),
             }
             let mut all = String::new();
@@ -186,9 +187,10 @@ async fn script(
             ["seconds", count] => Timer::after(Duration::from_secs(count.parse().unwrap())).await,
             ["stream", "connects"] => assert!(device.raw_joined(([192, 168, 0, 9], 49_999).into())),
             ["stream", "leaves"] => device.raw_left(([192, 168, 0, 9], 49_999).into()),
-            ["broker", "connects"] => device.connected(Duration::from_secs(0)),
+            ["broker", "connects"] => device.connected("192.168.1.10", Duration::MIN),
             ["broker", "leaves"] => {
-                device.disconnected::<Infallible>(Failure::Closed, Duration::from_secs(1));
+                let retry = Duration::from_secs(1);
+                device.disconnected::<Infallible>("192.168.1.10", Failure::Closed, retry);
             }
             // The network is there.
             ["network"] => started.signal(()),
@@ -233,7 +235,7 @@ fn golden() -> String {
 fn every_request_has_its_answer() {
     let golden = golden();
     let replayed = block_on_virtual(replayed(&golden));
-    if env::var_os("UPDATE_GOLDEN").is_some() {
+    if goldens::is_updated("UPDATE_GOLDEN") {
         fs::write(PATH, replayed).unwrap();
         return;
     }
@@ -268,32 +270,28 @@ fn every_answer_is_one_json_object_and_every_command_is_asked() {
 
 #[test]
 fn the_documented_form_of_each_command_is_taken() {
-    block_on_virtual(async {
-        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
-        let store = Mutex::new(&mut store);
-        let stats = Stats::new();
-        let mut journal = Journal::open(Flash::new(), 0..8192).await.unwrap();
-        let journal = Mutex::new(&mut journal);
-        let device = Device::open("x", || None, &store, &stats)
-            .await
-            .with_journal(&journal);
-        device.believed(&reading(&three_phases(0)));
-        for command in COMMANDS {
-            // They are about what is not there.
-            if ["stop", "reqSamples", "unlock"].contains(&command.name) {
-                continue;
+    with_device(
+        "x",
+        || None,
+        async |device, _| {
+            device.believed(&reading(&three_phases(0)));
+            for command in COMMANDS {
+                // They are about what is not there.
+                if ["stop", "reqSamples", "unlock"].contains(&command.name) {
+                    continue;
+                }
+                let mut answer = <Whole>::new();
+                let line = format!(r#"{{"cmd":"{}"{}}}"#, command.name, command.arguments);
+                let mut client = client("49152");
+                device
+                    .answer_whole(line.as_bytes(), &mut client, &mut answer)
+                    .await;
+                device.hung_up(&client);
+                let text = String::from_utf8_lossy(answer.bytes());
+                assert!(!text.contains(r#""error":true"#), "{line} {text}");
             }
-            let mut answer = <Whole>::new();
-            let line = format!(r#"{{"cmd":"{}"{}}}"#, command.name, command.arguments);
-            let mut client = client("49152");
-            device
-                .answer_whole(line.as_bytes(), &mut client, &mut answer)
-                .await;
-            device.hung_up(&client);
-            let text = String::from_utf8_lossy(answer.bytes());
-            assert!(!text.contains(r#""error":true"#), "{line} {text}");
-        }
-    });
+        },
+    );
 }
 
 #[test]

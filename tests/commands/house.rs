@@ -66,6 +66,27 @@ fn the_daily_restart_comes_once_a_day_at_its_minute() {
 }
 
 #[test]
+fn the_daily_restart_comes_though_the_flash_fails() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
+        let command = br#"{"cmd":"dailyRestart","hour":3,"minute":5}"#;
+        assert_eq!(until_restart(&mut store, command, 1).await, None);
+        store.flash().set_broken(true);
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = Device::open("x", clock, &store, &stats).await;
+        device.believed(&reading(&three_phases(0)));
+        let end = select(device.changed(), Timer::after_secs(90_000));
+        match select(device.keep_house(), end).await {
+            Either::First(never) => match never {},
+            Either::Second(Either::First(change)) => assert_eq!(change, Change::Restart),
+            Either::Second(Either::Second(())) => panic!("no restart within a day"),
+        }
+        assert_eq!(stats.storage_errors.get(), 2, "the hour's and the last");
+    });
+}
+
+#[test]
 fn energy_is_kept_every_hour_and_only_when_it_has_changed() {
     block_on_virtual(async {
         let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();

@@ -5,6 +5,8 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::Timer;
 use metertrekker::{
     app::{monitor::Monitor, stats::Stats},
+    reading::Reading,
+    receiver::Proof,
     smartmeter::{
         answer::Answer,
         device::{Client, Device, Peer},
@@ -61,6 +63,28 @@ async fn ask(device: &TheDevice<'_, '_>, request: &str) -> [serde_json::Value; 2
 async fn lost(device: &TheDevice<'_, '_>) -> u64 {
     let [info, _] = ask(device, r#"{"cmd":"info"}"#).await;
     info["log_lost"].as_u64().unwrap()
+}
+
+#[test]
+fn a_port_that_cannot_be_read_is_told_once_until_a_telegram_came() {
+    run(async |device, _, _| {
+        let mut told = device.log.listen().unwrap();
+        let mut lines = || {
+            let entries = std::iter::from_fn(|| told.try_next_message_pure());
+            let lines = entries.map(|entry| entry.line()[5..].trim_end().to_owned());
+            lines.collect::<Vec<_>>()
+        };
+        let fails = || device.port_failed(&std::io::Error::other("unplugged"));
+        for _ in 0..100 {
+            fails();
+            Timer::after_secs(1).await;
+        }
+        assert_eq!(lines(), ["[E]01/01 01:00:00: The P1 port cannot be read"]);
+        device.accepted(&Reading::new(), Proof::Crc);
+        fails();
+        fails();
+        assert_eq!(lines(), ["[E]01/01 01:00:00: The P1 port cannot be read"]);
+    });
 }
 
 #[test]

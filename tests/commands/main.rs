@@ -5,6 +5,8 @@ mod air;
 mod dhcp;
 mod document;
 mod golden;
+#[path = "../support/golden.rs"]
+mod goldens;
 mod house;
 mod logbook;
 mod names;
@@ -16,5 +18,7 @@ mod streams;
 mod street;
 mod telegrams;
 mod time_server;
+#[path = "../support/udp.rs"]
+mod udp;
 mod wifi;
 mod wire;

@@ -3,25 +3,22 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use embassy_futures::select::{Either, select};
-use embassy_sync::mutex::Mutex;
 use embassy_time::Instant;
 use metertrekker::{
-    app::{mdns, stats::Stats},
+    app::mdns,
     mdns::LEAST,
     smartmeter::{
         answer::Answer,
         device::{Change, Client, Peer},
         log::Level,
     },
-    soc::host::executor::block_on_virtual,
-    storage::Store,
 };
 use proptest::prelude::*;
 use simple_dns::rdata::{A, PTR, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
 
 use super::{
-    sessions::{Flash, TheDevice, pause},
+    sessions::{TheDevice, pause, with_device},
     street::Street,
 };
 
@@ -29,19 +26,19 @@ const MINE: [u8; 4] = [192, 168, 0, 50];
 
 /// Runs a device that is called `meter` while `script` goes on.
 fn speaking(street: &Street, length: usize, script: impl AsyncFnOnce(&TheDevice<'_, '_>)) {
-    block_on_virtual(async {
-        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
-        let store = Mutex::new(&mut store);
-        let stats = Stats::new();
-        let device = TheDevice::open("meter", || None, &store, &stats).await;
-        device.set_address(Some(MINE.into()));
-        let mut packet = vec![0; length];
-        let running = mdns::run(&device, street, &mut packet, 7);
-        match select(running, script(&device)).await {
-            Either::First(never) => match never {},
-            Either::Second(()) => {}
-        }
-    });
+    with_device(
+        "meter",
+        || None,
+        async |device, _| {
+            device.set_address(Some(MINE.into()));
+            let mut packet = vec![0; length];
+            let running = mdns::run(device, street, &mut packet, 54_322, 7);
+            match select(running, script(device)).await {
+                Either::First(never) => match never {},
+                Either::Second(()) => {}
+            }
+        },
+    );
 }
 
 fn neighbour(port: u16) -> SocketAddr {
@@ -466,6 +463,45 @@ fn another_address_is_told_and_none_silences() {
 fn logged(listener: &mut metertrekker::smartmeter::log::Listener<'_>) -> Vec<String> {
     let lines = std::iter::from_fn(|| listener.try_next_message_pure());
     lines.map(|entry| entry.text().to_owned()).collect()
+}
+
+#[test]
+fn nobody_from_afar_or_from_another_port_takes_the_name() {
+    let street = Street::default();
+    let mine = [192, 168, 0, 200];
+    speaking(&street, 1472, async |device| {
+        let mut log = device.log.listen().unwrap();
+        let forged = || {
+            for from in [
+                neighbour(40_000),
+                "203.0.113.5:5353".parse().unwrap(),
+                "[fd00::9]:5353".parse().unwrap(),
+            ] {
+                street.push(claim("meter.local", mine), from);
+                street.push(probe("meter.local", mine), from);
+            }
+        };
+        pause(300).await;
+        forged();
+        pause(3_000).await;
+        let sent = street.sent();
+        let to_all = |sent: &[super::street::Sent]| {
+            let all = sent.iter().filter(|(_, to, _)| *to == everybody());
+            all.map(|(_, _, packet)| is_query(packet))
+                .collect::<Vec<_>>()
+        };
+        // Asked three times in a row, told twice.
+        assert_eq!(to_all(&sent), [true, true, true, false, false]);
+        assert_eq!(sent[4].0 - sent[0].0, 1_750);
+        forged();
+        pause(10_000).await;
+        assert!(!to_all(&street.sent()).contains(&true));
+        assert!(logged(&mut log).is_empty());
+        // The same from a neighbour is another matter.
+        street.push(claim("meter.local", mine), neighbour(5353));
+        pause(10_000).await;
+        assert!(to_all(&street.sent()).contains(&true));
+    });
 }
 
 #[test]

@@ -4,25 +4,21 @@ use embassy_futures::{
     join::join,
     select::{Either, select},
 };
-use embassy_sync::mutex::Mutex;
 use embassy_time::{Instant, Timer};
 use metertrekker::{
     app::{monitor::Monitor, ntp, stats::Stats},
     smartmeter::{
         answer::Whole,
-        device::{Client, Device, Peer},
+        device::{Client, Peer},
         log::{Level, Listener},
     },
-    soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
-    storage::Store,
 };
 
 use super::{
+    sessions::{TheDevice, with_device},
     telegrams::{reading, three_phases},
     time_server::{TimeServer, bad, good},
 };
-
-type TheDevice<'d, 'f> = Device<'d, 'f, RamFlash<4096, 2>>;
 
 /// 2021-03-02 11:27:40 local time, which is also that of the telegram.
 const EPOCH: u64 = 1_614_680_860_000;
@@ -32,18 +28,18 @@ fn run(
     network: &TimeServer,
     script: impl AsyncFnOnce(&TheDevice<'_, '_>, &mut Listener<'_>, &Stats),
 ) {
-    block_on_virtual(async {
-        let mut store = Store::open(RamFlash::new(), 0..8192).await.unwrap();
-        let store = Mutex::new(&mut store);
-        let stats = Stats::new();
-        let device = Device::open("x", || None, &store, &stats).await;
-        let mut listener = device.log.listen().unwrap();
-        let script = script(&device, &mut listener, &stats);
-        match select(ntp::run(&device, network, 1), script).await {
-            Either::First(never) => match never {},
-            Either::Second(()) => {}
-        }
-    });
+    with_device(
+        "x",
+        || None,
+        async |device, stats| {
+            let mut listener = device.log.listen().unwrap();
+            let script = script(device, &mut listener, stats);
+            match select(ntp::run(device, network, 1), script).await {
+                Either::First(never) => match never {},
+                Either::Second(()) => {}
+            }
+        },
+    );
 }
 
 /// What has been told since, without prefix.
@@ -391,4 +387,46 @@ fn another_server_is_asked_at_once_and_the_former_no_more() {
         Timer::after_secs(1_000).await;
         assert!(network.asked().is_empty());
     });
+}
+
+#[test]
+fn a_start_that_is_near_waits_for_no_server() {
+    // What the name does, when it is asked for (ms by the meter's clock), and for when (s).
+    let cases = [
+        ("slow.test", 0, 1, true),
+        ("slow.test", 0, 2, true),
+        ("slow.test", 400, 1, true),
+        ("slow.test", 600, 1, false),
+        ("slow.test", 0, 20, true),
+        ("slow.test", 0, 25, false),
+        // By the server's clock it is 7 s later.
+        ("time.google.com", 0, 8, true),
+        ("time.google.com", 0, 7, false),
+        ("time.google.com", 0, 25, true),
+    ];
+    for (name, at, start, begins) in cases {
+        let network = TimeServer::new(EPOCH + 5_800);
+        network.is_silent();
+        run(&network, async |device, _, _| {
+            let line = format!(r#"{{"cmd":"settings","payload":{{"time_server":"{name}"}}}}"#);
+            answer(device, &line).await;
+            Timer::after_secs(1).await;
+            network.answers(22);
+            // From now on it is EPOCH.
+            device.believed(&reading(&three_phases(0)));
+            Timer::after_millis(at).await;
+            let asked = Instant::now();
+            let time = EPOCH / 1_000 + start;
+            let order = answer(
+                device,
+                &format!(
+                    r#"{{"cmd":"sample","payload":{{"type":"Serial","rate":10,"time":{time}}}}}"#
+                ),
+            )
+            .await;
+            let case = format!("{name} {at} {start} {order}");
+            assert_eq!(order.contains(r#""error":false"#), begins, "{case}");
+            assert!(asked.elapsed().as_millis() <= 2_000, "{case}");
+        });
+    }
 }

@@ -1,14 +1,16 @@
 //! Settings and counts across power cuts.
 
-use embassy_futures::join::join;
+use core::task::Poll;
+
+use embassy_futures::{join::join, poll_once};
 use embassy_sync::mutex::Mutex;
 use embassy_time::Timer;
 use metertrekker::{
     app::{monitor::Monitor, stats::Stats},
-    settings::{KEYS, Settings},
+    settings::Settings,
     smartmeter::{
         answer::Whole,
-        device::{Client, Device, Peer},
+        device::{Change, Client, Device, Peer},
         log::Level,
     },
     soc::host::{
@@ -27,7 +29,7 @@ type Flash = RamFlash<1024, 3>;
 /// What a user can set, one command after the other.
 const COMMANDS: [&str; 13] = [
     r#"{"cmd":"mqttServer","payload":{"server":"broker.local"}}"#,
-    r#"{"cmd":"settings","payload":{"interval":60,"root":"home/meter","mqtt_password":"secret"}}"#,
+    r#"{"cmd":"settings","payload":{"interval":60,"root":"home/meter","mqtt_user":"me","mqtt_password":"secret"}}"#,
     r#"{"cmd":"calibration","cal":[1.1,1.2,1.3,1.4,1.5,1.6]}"#,
     r#"{"cmd":"dailyRestart","hour":4,"minute":30}"#,
     r#"{"cmd":"settings","payload":{"interval":15,"mqtt_server":"-"}}"#,
@@ -98,9 +100,9 @@ fn run_until(flash: Flash, commands: &[&str], cut: Option<u64>) -> (Flash, Seen,
 }
 
 #[test]
-fn a_power_cut_leaves_each_setting_old_or_new_and_what_was_answered_stays() {
+fn a_power_cut_leaves_all_that_a_command_sets_old_or_new_and_what_was_answered_stays() {
     let mut before = Flash::new();
-    for (number, command) in COMMANDS.iter().enumerate() {
+    for command in COMMANDS {
         let (_, old, _) = run(before.clone(), &[]);
         let written = before.bytes_written();
         let (after, _, _) = run(before.clone(), &[command]);
@@ -112,29 +114,164 @@ fn a_power_cut_leaves_each_setting_old_or_new_and_what_was_answered_stays() {
                 flash.set_torn_erase(torn);
                 let (mut flash, _, answers) = run_until(flash, &[command], Some(cut));
                 flash.restore_power();
-                let (_, now, _) = run(flash, &[]);
-                let reset = command.contains("Reset");
+                let (flash, now, _) = run(flash, &[]);
+                assert!([&old, &new].contains(&&now), "{command} {cut} {now:?}");
                 if answers[0].contains(r#""error":false"#) {
                     assert_eq!(now, new, "{command} {cut}");
                 }
-                // A reset is whole, the rest is whole by keys.
-                assert!(!reset || now == old || now == new, "{cut} {now:?}");
-                // A network is there with its password, or not at all.
-                let known = [&old.networks, &new.networks];
-                assert!(known.contains(&&now.networks), "{command} {cut}");
-                for key in KEYS {
-                    let value = now.settings.get(key.name);
-                    let known = [old.settings.get(key.name), new.settings.get(key.name)];
-                    assert!(known.contains(&value), "{command} {cut} {}", key.name);
-                }
-                assert!(
-                    [&old.info, &new.info].contains(&&now.info) || number == 4,
-                    "{command} {cut}"
-                );
+                // What is set next has nothing to do with it.
+                let other = r#"{"cmd":"settings","payload":{"gas_measurement":"methane"}}"#;
+                let (flash, _, answers) = run(flash, &[other]);
+                assert!(answers[0].contains(r#""error":false"#), "{answers:?}");
+                let mut expected = now;
+                expected.settings.set("gas_measurement", "methane").unwrap();
+                let (_, now, _) = run(flash, &[]);
+                assert_eq!(now, expected, "{command} {cut}");
             }
         }
         before = after;
     }
+}
+
+#[test]
+fn flash_that_fails_under_way_leaves_all_as_it_was() {
+    let (before, _, _) = run(Flash::new(), &COMMANDS[..3]);
+    let (_, old, _) = run(before.clone(), &[]);
+    let command = r#"{"cmd":"mqttServer","payload":{"server":"b","user":"u","pwd":"p","port":1}}"#;
+    let (_, new, _) = run(before.clone(), &[command]);
+    let mut refused = 0;
+    for writes in 0..8 {
+        let mut flash = before.clone();
+        flash.fail_after(Some(writes));
+        let (mut flash, now, answers) = run(flash, &[command]);
+        let done = answers[0].contains(r#""error":false"#);
+        let expected = if done { &new } else { &old };
+        assert_eq!(now, *expected, "{writes}");
+        refused += u32::from(!done);
+        // Whoever gets another flash sees what was answered; what comes next counts alone.
+        flash.fail_after(None);
+        let (flash, now, _) = run(flash, &[]);
+        assert_eq!(now, *expected, "{writes}");
+        let (flash, _, _) = run(flash, &[r#"{"cmd":"dailyRestart","hour":1,"minute":2}"#]);
+        let (_, now, _) = run(flash, &[]);
+        assert_eq!(now.settings, expected.settings, "{writes}");
+        assert!(now.info.contains("@01:02:00"));
+    }
+    assert_eq!(refused, 4, "a write for each of the four");
+}
+
+#[test]
+fn what_equals_a_flag_is_stored_all_the_same() {
+    for (command, key) in [
+        (
+            r#"{"cmd":"mqttServer","payload":{"server":"192.0.2.1"}}"#,
+            "mqtt_server",
+        ),
+        (
+            r#"{"cmd":"settings","payload":{"mqtt_server":"192.0.2.1"}}"#,
+            "mqtt_server",
+        ),
+        (
+            r#"{"cmd":"settings","payload":{"interval":60}}"#,
+            "interval",
+        ),
+    ] {
+        let flash = block_on_virtual(async {
+            let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+            {
+                let store = Mutex::new(&mut store);
+                let stats = Stats::new();
+                let device = Device::open("x", || Some(0), &store, &stats).await;
+                device.adjust(|settings| {
+                    settings.set("mqtt_server", "192.0.2.1").unwrap();
+                    settings.set("interval", "60").unwrap();
+                });
+                let mut client = Client::new(Peer::Console, Level::Info);
+                let mut answer = <Whole>::new();
+                let line = command.as_bytes();
+                device.answer_whole(line, &mut client, &mut answer).await;
+                assert!(answer.bytes().starts_with(br#"Info:{"error":false"#));
+                if command.contains("settings") {
+                    let shown = format!(r#""settings":{{"{key}":"#);
+                    let answer = str::from_utf8(answer.bytes()).unwrap();
+                    assert!(answer.contains(&shown), "{answer}");
+                }
+            }
+            store.into_flash()
+        });
+        let written = flash.bytes_written();
+        let (flash, seen, _) = run(flash, &[]);
+        let mut expected = Settings::default();
+        let value = if key == "interval" { "60" } else { "192.0.2.1" };
+        expected.set(key, value).unwrap();
+        assert_eq!(seen.settings, expected, "{command}");
+        // And the second time there is nothing to write.
+        let (flash, _, _) = run(flash, &[command]);
+        assert_eq!(flash.bytes_written(), written);
+    }
+}
+
+#[test]
+fn a_password_without_a_user_is_refused() {
+    let alone = [
+        r#"{"cmd":"mqttServer","payload":{"server":"192.0.2.2","pwd":"x"}}"#,
+        r#"{"cmd":"settings","payload":{"mqtt_password":"x"}}"#,
+        r#"{"cmd":"settings","payload":{"interval":60,"mqtt_password":"x","mqtt_user":""}}"#,
+    ];
+    let (flash, before, answers) = run(Flash::new(), &alone);
+    for answer in answers {
+        assert!(
+            answer.contains("mqtt_password is set and mqtt_user is not: give both"),
+            "{answer}"
+        );
+    }
+    let (flash, now, _) = run(flash, &[]);
+    assert_eq!(now, before);
+    assert_eq!(now.settings, Settings::default());
+    let both = [
+        r#"{"cmd":"mqttServer","payload":{"server":"b","user":"me","pwd":"x"}}"#,
+        r#"{"cmd":"mqttServer","payload":{"server":"b","user":""}}"#,
+        r#"{"cmd":"mqttServer","payload":{"server":"b","pwd":"y"}}"#,
+        r#"{"cmd":"mqttServer","payload":{"server":"b","user":"","pwd":""}}"#,
+    ];
+    let (_, _, answers) = run(flash, &both);
+    let errors = answers
+        .iter()
+        .map(|answer| answer.contains(r#""error":true"#));
+    assert!(errors.eq([false, true, false, false]), "{answers:?}");
+}
+
+#[test]
+fn a_password_that_is_alone_already_keeps_nothing_else_from_being_set() {
+    let flash = block_on_virtual(async {
+        use metertrekker::storage::Key;
+        let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+        store.put(Key::Setting(15), b"x").await.unwrap();
+        store.into_flash()
+    });
+    let (_, seen, answers) = run(flash, &[r#"{"cmd":"settings","payload":{"interval":60}}"#]);
+    assert!(answers[0].contains(r#""error":false"#), "{answers:?}");
+    assert_eq!(seen.settings.interval, 60);
+}
+
+#[test]
+fn a_device_whose_flash_fails_starts_over_all_the_same() {
+    block_on_virtual(async {
+        let mut store = Store::open(Flash::new(), 0..3 * 1024).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = Device::open("x", || Some(0), &store, &stats).await;
+        device.believed(&reading(&three_phases(0)));
+        device.believed(&reading(&three_phases(40)));
+        store.lock().await.flash().set_broken(true);
+        let mut answer = <Whole>::new();
+        let mut client = Client::new(Peer::Console, Level::Info);
+        let line = br#"{"cmd":"restart"}"#;
+        device.answer_whole(line, &mut client, &mut answer).await;
+        assert_eq!(answer.bytes(), b"");
+        assert_eq!(poll_once(device.changed()), Poll::Ready(Change::Restart));
+        assert_eq!(stats.storage_errors.get(), 1);
+    });
 }
 
 #[test]

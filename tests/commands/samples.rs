@@ -31,6 +31,20 @@ fn parts(bytes: &[u8]) -> (Vec<String>, Vec<(u32, Vec<f32>)>) {
     (lines, packets)
 }
 
+/// How many samples of six values have come.
+fn count(wire: &Wire) -> usize {
+    let (_, packets) = parted(wire);
+    packets.iter().map(|(_, values)| values.len() / 6).sum()
+}
+
+/// Sends requests, and returns the lines that have come soon after.
+async fn ask(wire: &Wire, requests: &[&str]) -> Vec<String> {
+    wire.bytes();
+    wire.send(requests.concat());
+    pause(10).await;
+    parted(wire).0
+}
+
 fn sample(wire: &Wire, payload: &str) {
     wire.send(format!(
         "{{\"cmd\":\"sample\",\"payload\":{{\"type\":\"TCP\",{payload}}}}}\r\n"
@@ -43,6 +57,7 @@ fn the_answer(lines: &[String]) -> &str {
 }
 
 const STOP: &str = "{\"cmd\":\"stop\"}\r\n";
+const VOLTAGE: &str = "{\"cmd\":\"getVoltage\"}\r\n";
 
 #[test]
 fn samples_are_numbered_and_follow_the_meter() {
@@ -114,20 +129,12 @@ fn a_stop_sends_the_rest_and_then_its_answer() {
         // Somebody else's is stopped just the same.
         sample(&one, r#""rate":100"#);
         pause(1_000).await;
-        two.bytes();
-        two.send("{\"cmd\":\"getVoltage\"}\r\n");
-        two.send(STOP);
-        two.send("{\"cmd\":\"getVoltage\"}\r\n");
-        pause(10).await;
-        let (lines, _) = parted(&two);
+        let lines = ask(&two, &[VOLTAGE, STOP, VOLTAGE]).await;
         assert!(lines[0].contains("Device with IP: 192.168.0.7 currently sampling"));
         assert!(lines[1].contains(r#""samples":100,"sent_samples":100,"#));
         pause(10).await;
-        two.send("{\"cmd\":\"getVoltage\"}\r\n");
-        pause(10).await;
-        assert!(two.lines()[0].contains(r#""error":false"#));
-        let values: usize = parted(&one).1.iter().map(|(_, values)| values.len()).sum();
-        assert_eq!(values, 100 * 6);
+        assert!(ask(&two, &[VOLTAGE]).await[0].contains(r#""error":false"#));
+        assert_eq!(count(&one), 100);
     });
 }
 
@@ -142,13 +149,6 @@ fn with_flow_control_a_client_gets_what_it_asks_for() {
         assert!(parted(&one).1.is_empty());
         one.send("{\"cmd\":\"reqSamples\",\"samples\":150}\n");
         pause(10).await;
-        let count = |wire: &Wire| {
-            parted(wire)
-                .1
-                .iter()
-                .map(|(_, v)| v.len() / 6)
-                .sum::<usize>()
-        };
         assert_eq!(count(&one), 150);
         one.send("{\"cmd\":\"cts\",\"value\":true}\n");
         pause(1_000).await;
@@ -172,7 +172,7 @@ fn in_its_slot_a_client_gets_all_that_has_waited() {
         pause(4_640).await;
         assert!(parted(&one).1.is_empty());
         pause(20).await;
-        let count: usize = parted(&one).1.iter().map(|(_, v)| v.len() / 6).sum();
+        let count = count(&one);
         assert!((460..=471).contains(&count), "{count}");
         pause(1_080).await;
         let (lines, packets) = parted(&one);
@@ -210,21 +210,17 @@ fn a_sampling_begins_when_it_is_asked_to_and_can_be_stopped_before() {
         pause(10).await;
         assert!(two.lines()[0].contains(r#""state":"busy""#));
         pause(7_880).await;
-        one.send("{\"cmd\":\"getVoltage\"}\n");
+        one.send(VOLTAGE);
         pause(5).await;
         let (lines, packets) = parted(&one);
         assert!(the_answer(&lines).contains(r#""error":false"#));
         assert!(packets.is_empty());
         pause(1_015).await;
         assert_eq!(parted(&one).1.len(), 10);
-        one.send(STOP);
-        pause(10).await;
-        one.bytes();
+        ask(&one, &[STOP]).await;
         sample(&one, r#""rate":10,"time":1614680885"#);
         pause(2_010).await;
-        one.send(STOP);
-        pause(10).await;
-        assert!(the_answer(&parted(&one).0).contains(r#""samples":0,"#));
+        assert!(the_answer(&ask(&one, &[STOP]).await).contains(r#""samples":0,"#));
         sample(&one, r#""rate":10,"time":1614680870"#);
         pause(2_010).await;
         let (lines, _) = parted(&one);
@@ -234,6 +230,49 @@ fn a_sampling_begins_when_it_is_asked_to_and_can_be_stopped_before() {
             "{answer}"
         );
         assert!(answer.contains("Cannot start sampling in: -"), "{answer}");
+    });
+}
+
+/// How many samples each of these lines says are lost.
+fn lost(lines: &[String]) -> Vec<u64> {
+    let said = lines.iter().filter_map(|line| {
+        let (_, rest) = line.split_once("Overflow during ringBuffer write, lost ")?;
+        rest.strip_suffix(" samples")
+    });
+    said.map(|count| count.parse().unwrap()).collect()
+}
+
+#[test]
+fn what_is_lost_is_told_at_once_each_hour_and_in_the_end() {
+    let [one, two] = wires();
+    let network = Network::new();
+    serve(&network, async |_| {
+        network.connect(&one);
+        network.connect(&two);
+        pause(100).await;
+        sample(&one, r#""rate":32000,"flowCtr":true"#);
+        pause(10_000).await;
+        assert_eq!(lost(&two.lines()).len(), 1);
+        pause(3_600_000).await;
+        assert_eq!(lost(&two.lines()).len(), 1);
+        let lines = ask(&two, &[STOP]).await;
+        assert_eq!(lost(&lines).len(), 1, "{lines:?}");
+        // Not all that is lost when it is told first, but all in the end.
+        let made = 3_610 * 32_000;
+        let capacity = 3_670_016 / 24;
+        let all = lost(&parted(&one).0);
+        assert_eq!(all.len(), 3);
+        let sum: u64 = all.iter().sum();
+        assert!(
+            (made - capacity..=made + 320 - capacity).contains(&sum),
+            "{sum}"
+        );
+        let log = ask(&two, &["{\"cmd\":\"getLog\"}\n"]).await;
+        let kept: usize = log
+            .iter()
+            .map(|line| line.matches("Overflow").count())
+            .sum();
+        assert_eq!(kept, 3);
     });
 }
 
@@ -257,8 +296,6 @@ fn who_goes_takes_his_sampling_along_and_who_is_slow_loses_the_oldest() {
             lines[0].ends_with("TCP disconnected while streaming"),
             "{lines:?}"
         );
-        two.send("{\"cmd\":\"getVoltage\"}\n");
-        pause(10).await;
-        assert!(two.lines()[0].contains(r#""error":false"#));
+        assert!(ask(&two, &[VOLTAGE]).await[0].contains(r#""error":false"#));
     });
 }

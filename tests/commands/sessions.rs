@@ -11,7 +11,7 @@ use metertrekker::{
         session::Room,
         stats::Stats,
     },
-    smartmeter::{device::Device, journal::Journal, log::Level},
+    smartmeter::{clock::Board, device::Device, journal::Journal, log::Level},
     soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
     storage::Store,
 };
@@ -28,24 +28,28 @@ pub async fn pause(milliseconds: u64) {
     Timer::after(Duration::from_millis(milliseconds)).await;
 }
 
-/// Runs the server while `script` goes on.
-pub fn serve<'w>(network: &Network<'w>, script: impl AsyncFnOnce(&TheDevice<'_, '_>)) {
+/// Runs `script` with a device of this name and clock, whose flash is empty.
+pub fn with_device(name: &str, clock: Board, script: impl AsyncFnOnce(&TheDevice<'_, '_>, &Stats)) {
     block_on_virtual(async {
         let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
-        let store = Mutex::new(&mut store);
-        let stats = Stats::new();
-        let clock = || Some(1_614_680_860_000 + embassy_time::Instant::now().as_millis());
         let mut journal = Journal::open(Flash::new(), 0..8192).await.unwrap();
-        let journal = Mutex::new(&mut journal);
-        let device = Device::open("smartmeterX", clock, &store, &stats)
-            .await
-            .with_journal(&journal);
+        let (store, journal) = (Mutex::new(&mut store), Mutex::new(&mut journal));
+        let stats = Stats::new();
+        let device = Device::open(name, clock, &store, &stats).await;
+        script(&device.with_journal(&journal), &stats).await;
+    });
+}
+
+/// Runs the server while `script` goes on.
+pub fn serve<'w>(network: &Network<'w>, script: impl AsyncFnOnce(&TheDevice<'_, '_>)) {
+    let clock = || Some(1_614_680_860_000 + embassy_time::Instant::now().as_millis());
+    with_device("smartmeterX", clock, async |device, _| {
         device.believed(&reading(&three_phases(0)));
         let mut rooms = [const { Room::new() }; SESSIONS];
         let mut room = Room::new();
-        let serving = server::run(&device, network, &mut rooms);
-        let calling = caller::run(&device, network, &mut room);
-        match select4(serving, calling, device.keep_log(), script(&device)).await {
+        let serving = server::run(device, network, &mut rooms);
+        let calling = caller::run(device, network, &mut room);
+        match select4(serving, calling, device.keep_log(), script(device)).await {
             Either4::First(never) | Either4::Second(never) | Either4::Third(never) => {
                 match never {}
             }
@@ -85,6 +89,32 @@ fn a_client_is_greeted_and_told_each_second_that_the_device_is_alive() {
         one.send("{\"cmd\":\"getVoltage\"}\n!\r\n?\n");
         pause(10).await;
         assert_eq!(one.lines(), [VOLTAGE, "Info:Setup done"]);
+    });
+}
+
+#[test]
+fn a_line_without_its_end_is_taken_after_ten_seconds_of_silence() {
+    let [one] = wires();
+    let network = Network::new();
+    serve(&network, async |_| {
+        network.connect(&one);
+        one.send("{\"cmd\":\"log\",\"level\":\"warning\"}\n");
+        pause(100).await;
+        one.lines();
+        one.send("{\"cmd\":\"get");
+        pause(8_000).await;
+        one.send("Voltage\"}");
+        pause(8_900).await;
+        assert_eq!(one.lines(), [""; 0]);
+        pause(2_000).await;
+        assert_eq!(one.lines(), [VOLTAGE]);
+        // It is over, and the next one is whole.
+        one.send("\n{\"cmd\":\"getVoltage\"}\r\n");
+        pause(12_000).await;
+        assert_eq!(one.lines(), [VOLTAGE]);
+        one.send("x".repeat(700));
+        pause(12_000).await;
+        assert_eq!(one.lines().len(), 2, "the answer, and what all are told");
     });
 }
 

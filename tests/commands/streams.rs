@@ -2,8 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use embassy_futures::select::{Either4, select4};
+use embassy_futures::{
+    select::{Either4, select4},
+    yield_now,
+};
 use embassy_sync::mutex::Mutex;
+use embassy_time::Instant;
 use metertrekker::{
     app::{
         monitor::Monitor,
@@ -399,6 +403,84 @@ fn datagrams_are_packets_that_a_client_has_room_for() {
         two.send(VOLTAGE);
         pause(10).await;
         assert!(answers(&two)[0].contains(r#""error":false"#));
+    });
+}
+
+#[test]
+fn what_has_waited_leaves_a_few_datagrams_at_a_time() {
+    let [one, two] = wires();
+    let house = House::new();
+    house.serve(async |_| {
+        house.commands.connect(&one);
+        house.commands.connect(&two);
+        sample(
+            &one,
+            r#""type":"UDP","rate":32000,"port":54399,"flowCtr":true"#,
+        );
+        pause(4_500).await;
+        two.lines();
+        one.send("{\"cmd\":\"cts\",\"value\":true}\n");
+        two.send(VOLTAGE);
+        let began = Instant::now();
+        pause(10).await;
+        assert!(answers(&two)[0].contains("currently sampling"));
+        let mut sent = house.datagrams().len();
+        assert!((20..=44).contains(&sent), "{sent}");
+        // All that has waited, and what comes meanwhile.
+        let all = |now: Instant| (now.as_millis() * 32 / 21) as usize;
+        while sent + 100 < all(Instant::now()) {
+            pause(100).await;
+            sent += house.datagrams().len();
+        }
+        let took = began.elapsed().as_millis();
+        assert!((2_500..4_000).contains(&took), "{took}");
+        two.lines();
+        two.send(STOP);
+        pause(100).await;
+        assert!(!answers(&two)[0].contains("error\":true"));
+    });
+}
+
+#[test]
+fn while_what_has_waited_leaves_another_client_is_answered() {
+    let [one, two, raw] = wires();
+    let house = House::new();
+    house.serve(async |_| {
+        house.commands.connect(&one);
+        house.commands.connect(&two);
+        for sink in ["TCP", "FFMPEG"] {
+            if sink == "FFMPEG" {
+                house.streams.connect(&raw);
+                pause(100).await;
+            }
+            let order = format!(r#""type":"{sink}","rate":32000,"flowCtr":true"#);
+            sample(&one, &order);
+            pause(4_500).await;
+            for wire in [&one, &two, &raw] {
+                wire.bytes();
+            }
+            one.send("{\"cmd\":\"cts\",\"value\":true}\n");
+            let (mut sent, mut turns) = (0, 0);
+            // The command has had its turn, and packets theirs.
+            for _ in 0..4 {
+                yield_now().await;
+            }
+            two.send(VOLTAGE);
+            while two.is_empty() {
+                yield_now().await;
+                turns += 1;
+                assert!(turns < 100, "{sink}");
+            }
+            sent += one.bytes().len() + raw.bytes().len();
+            // A packet for each turn, of 3.4 MB.
+            assert!((1..100_000).contains(&sent), "{sink}: {sent}");
+            pause(1_000).await;
+            sent += one.bytes().len() + raw.bytes().len();
+            assert!(sent > 4_500 * 32 * 24, "{sink}: {sent}");
+            two.bytes();
+            two.send(STOP);
+            pause(100).await;
+        }
     });
 }
 

@@ -3,15 +3,15 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
 };
 
-use edge_nal::{
-    MulticastV4, MulticastV6, Readable, UdpBind, UdpReceive, UdpSend, UdpSplit, UdpSplitMulticast,
-};
+use edge_nal::{MulticastV4, UdpBind, UdpReceive, UdpSend};
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, channel::Channel};
 use embassy_time::Instant;
 use embedded_io_async::ErrorType;
+
+use super::udp::{unused, unused_of_socket};
 
 /// What a device has sent: when, in ms, to whom, and what.
 pub type Sent = (u64, SocketAddr, Vec<u8>);
@@ -60,7 +60,8 @@ impl UdpBind for Street {
     type Socket<'a> = Socket<'a>;
 
     async fn bind(&self, local: SocketAddr) -> io::Result<Socket<'_>> {
-        assert!([67, 5353].contains(&local.port()) && local.ip().is_unspecified());
+        // mDNS speaks on one interface, DHCP on the only one.
+        assert!([(67, true), (5353, false)].contains(&(local.port(), local.ip().is_unspecified())));
         Ok(Socket(self))
     }
 }
@@ -99,54 +100,8 @@ impl MulticastV4 for Socket<'_> {
     }
 
     async fn leave_v4(&mut self, _: Ipv4Addr, _: Ipv4Addr) -> io::Result<()> {
-        unimplemented!()
+        unused()
     }
 }
 
-// The rest is what the trait wants of every socket, and nobody needs here.
-
-impl Readable for Socket<'_> {
-    async fn readable(&mut self) -> io::Result<()> {
-        unimplemented!()
-    }
-}
-
-impl MulticastV6 for Socket<'_> {
-    async fn join_v6(&mut self, _: Ipv6Addr, _: u32) -> io::Result<()> {
-        unimplemented!()
-    }
-
-    async fn leave_v6(&mut self, _: Ipv6Addr, _: u32) -> io::Result<()> {
-        unimplemented!()
-    }
-}
-
-impl UdpSplit for Socket<'_> {
-    type Receive<'a>
-        = &'a mut Self
-    where
-        Self: 'a;
-    type Send<'a>
-        = &'a mut Self
-    where
-        Self: 'a;
-
-    fn split(&mut self) -> (Self::Receive<'_>, Self::Send<'_>) {
-        unimplemented!()
-    }
-}
-
-impl UdpSplitMulticast for Socket<'_> {
-    type MulticastV4<'a>
-        = &'a mut Self
-    where
-        Self: 'a;
-    type MulticastV6<'a>
-        = &'a mut Self
-    where
-        Self: 'a;
-
-    fn split_multicast(&mut self) -> (&mut Self, &mut Self, &mut Self, &mut Self) {
-        unimplemented!()
-    }
-}
+unused_of_socket!(Socket<'_>);

@@ -5,15 +5,14 @@ use std::{
     collections::VecDeque,
     future::pending,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use edge_nal::{
-    AddrType, Dns, MulticastV4, MulticastV6, Readable, UdpConnect, UdpReceive, UdpSend, UdpSplit,
-    UdpSplitMulticast,
-};
+use edge_nal::{AddrType, Dns, MulticastV4, UdpConnect, UdpReceive, UdpSend};
 use embassy_time::{Instant, Timer};
 use embedded_io_async::ErrorType;
+
+use super::udp::{unused, unused_of_socket};
 
 /// Milliseconds on the way and the packet, for each that a request is answered with.
 pub type Replies = Vec<(u64, Vec<u8>)>;
@@ -119,7 +118,7 @@ impl Dns for TimeServer {
     }
 
     async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> io::Result<usize> {
-        panic!("nobody asks for this")
+        unused()
     }
 }
 
@@ -162,60 +161,14 @@ impl UdpReceive for Socket<'_> {
     }
 }
 
-// The rest is what the trait wants of every socket, and nobody needs here.
-
-impl Readable for Socket<'_> {
-    async fn readable(&mut self) -> io::Result<()> {
-        unimplemented!()
-    }
-}
-
 impl MulticastV4 for Socket<'_> {
     async fn join_v4(&mut self, _: Ipv4Addr, _: Ipv4Addr) -> io::Result<()> {
-        unimplemented!()
+        unused()
     }
 
     async fn leave_v4(&mut self, _: Ipv4Addr, _: Ipv4Addr) -> io::Result<()> {
-        unimplemented!()
+        unused()
     }
 }
 
-impl MulticastV6 for Socket<'_> {
-    async fn join_v6(&mut self, _: Ipv6Addr, _: u32) -> io::Result<()> {
-        unimplemented!()
-    }
-
-    async fn leave_v6(&mut self, _: Ipv6Addr, _: u32) -> io::Result<()> {
-        unimplemented!()
-    }
-}
-
-impl UdpSplit for Socket<'_> {
-    type Receive<'a>
-        = &'a mut Self
-    where
-        Self: 'a;
-    type Send<'a>
-        = &'a mut Self
-    where
-        Self: 'a;
-
-    fn split(&mut self) -> (Self::Receive<'_>, Self::Send<'_>) {
-        unimplemented!()
-    }
-}
-
-impl UdpSplitMulticast for Socket<'_> {
-    type MulticastV4<'a>
-        = &'a mut Self
-    where
-        Self: 'a;
-    type MulticastV6<'a>
-        = &'a mut Self
-    where
-        Self: 'a;
-
-    fn split_multicast(&mut self) -> (&mut Self, &mut Self, &mut Self, &mut Self) {
-        unimplemented!()
-    }
-}
+unused_of_socket!(Socket<'_>);

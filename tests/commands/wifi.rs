@@ -18,7 +18,6 @@ use metertrekker::{
     smartmeter::{
         answer::{Answer, Whole},
         device::{Client, Peer},
-        journal::Journal,
         log::Level,
     },
     soc::host::executor::block_on_virtual,
@@ -28,7 +27,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     air::{Air, Manners, Network as OnAir, network},
-    sessions::{Flash, TheDevice, pause, wires},
+    sessions::{Flash, TheDevice, pause, wires, with_device},
     telegrams::{reading, three_phases},
     wire::{Network, Wire},
 };
@@ -40,32 +39,28 @@ fn on_air(
     network: &Network<'_>,
     script: impl AsyncFnOnce(&TheDevice<'_, '_>),
 ) {
-    block_on_virtual(async {
-        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
-        let store = Mutex::new(&mut store);
-        let stats = Stats::new();
-        let mut journal = Journal::open(Flash::new(), 0..8192).await.unwrap();
-        let journal = Mutex::new(&mut journal);
-        let device = TheDevice::open("smartmeterX", || None, &store, &stats)
-            .await
-            .with_journal(&journal);
-        for (ssid, password) in known {
-            add(&device, ssid, password).await;
-        }
-        let mut rooms = [const { Room::new() }; SESSIONS];
-        let mut room = Room::new();
-        let tasks = join3(
-            server::run(&device, network, &mut rooms),
-            caller::run(&device, network, &mut room),
-            device.keep_log(),
-        );
-        let mut radio = air;
-        let radio = wifi::run(&device, &mut radio);
-        match select(select(tasks, radio), script(&device)).await {
-            Either::First(_) => unreachable!(),
-            Either::Second(()) => {}
-        }
-    });
+    with_device(
+        "smartmeterX",
+        || None,
+        async |device, _| {
+            for (ssid, password) in known {
+                add(device, ssid, password).await;
+            }
+            let mut rooms = [const { Room::new() }; SESSIONS];
+            let mut room = Room::new();
+            let tasks = join3(
+                server::run(device, network, &mut rooms),
+                caller::run(device, network, &mut room),
+                device.keep_log(),
+            );
+            let mut radio = air;
+            let radio = wifi::run(device, &mut radio);
+            match select(select(tasks, radio), script(device)).await {
+                Either::First(_) => unreachable!(),
+                Either::Second(()) => {}
+            }
+        },
+    );
     assert_eq!(
         (air.joined(), air.access_point()),
         (None, None),

@@ -63,6 +63,11 @@ impl Wire {
         self.ended.get()
     }
 
+    /// Whether nothing has come since it was last asked for.
+    pub fn is_empty(&self) -> bool {
+        self.received.borrow().is_empty()
+    }
+
     /// What has come since it was last asked for.
     pub fn bytes(&self) -> Vec<u8> {
         std::mem::take(&mut *self.received.borrow_mut())

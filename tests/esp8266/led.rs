@@ -85,7 +85,7 @@ fn the_first_that_is_wrong_is_shown() {
 fn it_follows_the_events() {
     let watch = Watch::new();
     assert_eq!(watch.state(true), State::NoBroker);
-    watch.connected(Duration::from_secs(1));
+    watch.connected("broker", Duration::from_secs(1));
     assert_eq!(watch.state(true), State::NoTelegram);
     let reading = metertrekker::reading::Reading::new();
     watch.accepted(&reading, metertrekker::receiver::Proof::Crc);

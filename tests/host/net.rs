@@ -1,13 +1,15 @@
 //! The PC's network: connecting and names.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use edge_nal::{AddrType, Dns, TcpConnect};
+use edge_nal::{AddrType, Dns, TcpAccept, TcpConnect};
+use embassy_futures::join::join;
 use embedded_io_async::{Read, Write};
 use metertrekker::soc::host::executor::block_on;
-use metertrekker::soc::host::net::Net;
+use metertrekker::soc::host::net::{Listener, Net};
+use rustix::net::sockopt;
 
 #[test]
 fn bytes_go_both_ways_without_delay() {
@@ -29,6 +31,25 @@ fn bytes_go_both_ways_without_delay() {
         assert_eq!(&answer, b"pong");
     });
     assert_eq!(&far.join().unwrap(), b"ping");
+}
+
+/// Of a far end that has vanished nothing else would ever be heard.
+#[test]
+fn both_ends_of_a_connection_look_whether_the_other_is_there() {
+    block_on(async {
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let calling = Net.connect(listener.address().unwrap());
+        let (called, accepted) = join(calling, listener.accept()).await;
+        for socket in [called.unwrap(), accepted.unwrap().1] {
+            let socket: &TcpStream = socket.as_ref();
+            assert!(socket.nodelay().unwrap());
+            assert!(sockopt::socket_keepalive(socket).unwrap());
+            let idle = sockopt::tcp_keepidle(socket).unwrap();
+            let interval = sockopt::tcp_keepintvl(socket).unwrap();
+            assert_eq!([idle, interval].map(|time| time.as_secs()), [60, 10]);
+            assert_eq!(sockopt::tcp_user_timeout(socket).unwrap(), 150_000);
+        }
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod firmware;
+pub mod golden;
 pub mod influx_line;
 pub mod namespace;
 pub mod peers;

@@ -8,8 +8,14 @@ use super::peers::{did_not_run, find};
 /// Addresses of the one interface there is beside the loopback.
 pub const ADDRESSES: [&str; 2] = ["192.168.99.50", "192.168.99.51"];
 
+/// That interface.
+pub const INTERFACE: &str = "meter0";
+
 /// The other end of its cable, which has no address.
 pub const PEER: &str = "meter1";
+
+/// Where `ip` is.
+pub const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
 
 /// Runs the test once more, alone in a network namespace; `true` there. `test` is its path.
 pub fn is_inside(test: &str) -> bool {
@@ -25,10 +31,10 @@ pub fn is_inside(test: &str) -> bool {
     };
     let [one, other] = ADDRESSES;
     let script = format!(
-        "set -e; PATH=$PATH:/usr/sbin:/sbin; ip link set lo up; ip link add meter0 type veth peer name {PEER}; \
-         ip addr add {one}/24 dev meter0; ip addr add {other}/24 dev meter0; \
-         ip link set meter0 up; ip link set {PEER} up; \
-         ip route add 255.255.255.255 dev meter0; exec \"$@\""
+        "set -e; PATH={PATH}; ip link set lo up; ip link add {INTERFACE} type veth peer name {PEER}; \
+         ip addr add {one}/24 dev {INTERFACE}; ip addr add {other}/24 dev {INTERFACE}; \
+         ip link set {INTERFACE} up; ip link set {PEER} up; \
+         ip route add 255.255.255.255 dev {INTERFACE}; exec \"$@\""
     );
     let output = Command::new(unshare)
         .args(["--map-root-user", "--net", "sh", "-c", &script, "sh"])

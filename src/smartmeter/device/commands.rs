@@ -7,16 +7,15 @@ use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use super::{Client, Device, Peer, Reset, Rest, at_once, events::Ip};
 use crate::{
     p1::timestamp::Utc,
-    settings::{self, Form, KEYS, Settings, Text},
+    settings::{self, Form, KEYS, Settings},
     smartmeter::{
         answer::{Answer, Escaped, Reply},
         command::{
-            Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply, is_exclusive,
-            network,
+            Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply, each_setting,
+            is_exclusive, network,
         },
         energy::Kept,
         fixed::Rounded,
-        line,
         log::Level,
         request::{Malformed, Request},
         sampling::Order,
@@ -24,7 +23,7 @@ use crate::{
         time::{Long, Moment, digits},
         values::{Calibration, DECIMALS, FACTOR_DECIMALS, Missing, Phases, Values, watts},
     },
-    storage::Key,
+    storage::{Key, Value},
 };
 
 /// A wrong password is answered after this, so that guessing takes its time.
@@ -98,10 +97,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
         true
     }
 
-    /// Answers a line that was too long to be read.
-    pub fn answer_too_long(&self, answer: &mut dyn Reply) {
+    /// Answers a line that was too long to be read: it had more than `most` bytes.
+    pub fn answer_too_long(&self, most: usize, answer: &mut dyn Reply) {
         self.tell(Level::Error, |text| {
-            let _ = uwrite!(text, "A command is longer than {} bytes", line::MAX as u32);
+            let _ = uwrite!(text, "A command is longer than {} bytes", most as u32);
         });
         format_error(answer);
     }
@@ -120,7 +119,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         };
         let done = match Command::parse(&request) {
             Ok(command) if self.is_locked(client) && !command.is_open() => Err(Refusal::Locked),
-            _ if is_exclusive(&request.command)
+            _ if is_exclusive(&request)
                 && !self.is_order_of_raw_stream(&request)
                 && let Some(peer) = self.sampler() =>
             {
@@ -223,7 +222,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     };
                 });
             }
-            Command::Restart => self.restart()?,
+            Command::Restart => self.restart(),
             Command::FactoryReset => self.reset(Reset::All).await?,
             Command::BasicReset => self.reset(Reset::AllButName).await?,
             Command::ResetEnergy { energy, since } => {
@@ -348,6 +347,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 answer.pass(Shown::begin);
                 client.rest = Some(Rest::Settings(Shown::new(shown)));
             }
+            Command::Unlock(_) if client.peer == Peer::Mqtt => {
+                return Err(Refusal::Argument(
+                    "A message has no session to unlock: use TCP or the console",
+                ));
+            }
             Command::Unlock(password) => {
                 let right = self.settings().command_password;
                 if !right.is_empty() && !is_same(&password, &right) {
@@ -366,17 +370,20 @@ impl<F: NorFlash> Device<'_, '_, F> {
         Ok(())
     }
 
-    /// Takes the request's settings over, into flash first, and returns which have changed.
+    /// Takes the request's settings over, into flash first, and returns which they are.
     // Settings are large: none is held while flash is waited for.
     fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
         at_once(async {
             // Held to the end, so that two clients at once change both what they want.
             let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
-            let changed = self.changed_by(request, names)?;
-            for key in changed.each() {
-                let value = self.changed_to(request, names, key.name)?;
-                let key = Key::Setting(key.id);
-                self.put_in(store, key, value.as_bytes())?;
+            let (named, changed) = self.changed_by(request, names)?;
+            // Also what is in force already: a flag may say the same, and flash something else.
+            let mut keys = heapless::Vec::<_, { KEYS.len() }>::new();
+            keys.extend(named.each().map(|key| Key::Setting(key.id)));
+            let mut value = |key| self.changed_to(request, names, key);
+            if store.put_all(&keys, &mut value).await.is_err() {
+                self.stats.storage_errors.count();
+                return Err(Refusal::Storage);
             }
             apply(request, names, &mut self.state.borrow_mut().settings)?;
             if changed.has("stream_server") {
@@ -388,33 +395,46 @@ impl<F: NorFlash> Device<'_, '_, F> {
             if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
                 self.settings_changed.signal(());
             }
-            Ok(changed)
+            Ok(named)
         })
     }
 
+    /// Which settings the request names, and which of them are other ones now.
     #[inline(never)]
-    fn changed_by(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
+    fn changed_by(
+        &self,
+        request: &Request<'_>,
+        names: Option<&Names>,
+    ) -> Result<(Keys, Keys), Refusal> {
         let before = &self.state.borrow().settings;
         let mut settings = before.clone();
         apply(request, names, &mut settings)?;
+        let mut named = Keys(0);
+        each_setting(request, names, &mut |name, _| {
+            let place = KEYS.iter().position(|key| key.name == name);
+            named.0 |= place.map_or(0, |place| 1 << place);
+        });
+        let of_login = named.has("mqtt_user") || named.has("mqtt_password");
+        if of_login && settings.is_password_alone() {
+            return Err(Refusal::PasswordAlone);
+        }
         let mut changed = Keys(0);
         for (index, key) in KEYS.iter().enumerate() {
             let differs = settings.get(key.name) != before.get(key.name);
             changed.0 |= u32::from(differs) << index;
         }
-        Ok(changed)
+        Ok((named, changed))
     }
 
+    /// What the request makes of a setting.
     #[inline(never)]
-    fn changed_to(
-        &self,
-        request: &Request<'_>,
-        names: Option<&Names>,
-        key: &str,
-    ) -> Result<Text<64>, Refusal> {
+    fn changed_to(&self, request: &Request<'_>, names: Option<&Names>, key: Key) -> Value {
         let mut settings = self.state.borrow().settings.clone();
-        apply(request, names, &mut settings)?;
-        Ok(settings.get(key))
+        // It was found to be valid.
+        let _ = apply(request, names, &mut settings);
+        let setting = KEYS.iter().find(|setting| Key::Setting(setting.id) == key);
+        let value = setting.map(|setting| settings.get(setting.name));
+        value.unwrap_or_default().into_bytes()
     }
 
     /// Hands over the next settings; those behind them.
@@ -570,6 +590,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
         name: &str,
         answer: &mut dyn Reply,
     ) -> Result<(), Refusal> {
+        // First, so that nothing is counted between what is kept and what is in force.
+        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
         let counted = self.counted()?;
         let energy = energy.unwrap_or_default();
         let now = self.now_or_epoch();
@@ -579,7 +601,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             since: at.utc(),
             ..counted
         };
-        self.put(Key::Energy, &kept.to_bytes())?;
+        self.put_in(store, Key::Energy, &kept.to_bytes())?;
         let state = &mut *self.state.borrow_mut();
         state.energy.reset(energy, at.utc());
         state.kept = Some(kept);
@@ -729,17 +751,15 @@ fn is_same(given: &str, right: &str) -> bool {
     differ == 0 && given.len() == right.len()
 }
 
-/// The start of a line that cannot be read, as far as it may be seen by everybody.
+/// The start of a line that cannot be read, as far as it may be seen by everybody: what stands behind a name may be a
+/// password or the meter's key.
 struct Excerpt<'l>(&'l [u8]);
 
 impl uDisplay for Excerpt<'_> {
     fn fmt<W: uWrite + ?Sized>(&self, f: &mut Formatter<'_, W>) -> Result<(), W::Error> {
         const LENGTH: usize = 30;
-        let has = |word: &[u8]| self.0.windows(word.len()).any(|found| found == word);
-        if has(b"pwd") || has(b"password") {
-            return f.write_str("(a line with a password)");
-        }
-        for byte in self.0.iter().take(LENGTH) {
+        let name = self.0.split_inclusive(|byte| *byte == b':').next();
+        for byte in name.unwrap_or_default().iter().take(LENGTH) {
             match byte {
                 b'"' | b'{' | b'}' | 0..b' ' | 0x7F.. => f.write_str("_")?,
                 byte => f.write_char(char::from(*byte))?,

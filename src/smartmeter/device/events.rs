@@ -17,11 +17,15 @@ use crate::{
     },
     p1::{foreign::Protocol, port::LineSettings},
     reading::Reading,
-    receiver::Refusal,
+    receiver::{Proof, Refusal},
     smartmeter::{log::Level, values::Values},
 };
 
 impl<F: NorFlash> Monitor for Device<'_, '_, F> {
+    fn accepted(&self, _: &Reading, _: Proof) {
+        self.port_complained.set(false);
+    }
+
     fn believed(&self, reading: &Reading) {
         let now = Instant::now();
         let values = Values::of(reading, now);
@@ -86,36 +90,39 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
     }
 
     fn port_failed<E: Error>(&self, _: &E) {
+        // It is tried every second; once is enough to say it.
+        if self.port_complained.replace(true) {
+            return;
+        }
         self.tell(Level::Error, |text| {
             let _ = uwrite!(text, "The P1 port cannot be read");
         });
     }
 
-    fn connected(&self, _: Duration) {
+    fn connected(&self, server: &str, _: Duration) {
         self.connected.set(true);
         self.switched.signal(());
         self.complained.set(false);
         self.tell(Level::Info, |text| {
-            let state = self.state.borrow();
-            let _ = uwrite!(
-                text,
-                "MQTT connected to {}",
-                state.settings.mqtt_server.as_str()
-            );
+            let _ = uwrite!(text, "MQTT connected to {}", server);
         });
     }
 
-    fn disconnected<E: embedded_io_async::Error>(&self, _: Failure<'_, E>, _: Duration) {
+    fn disconnected<E: embedded_io_async::Error>(
+        &self,
+        server: &str,
+        _: Failure<'_, E>,
+        _: Duration,
+    ) {
         let was_connected = self.connected.replace(false);
-        let server = self.state.borrow().settings.mqtt_server.clone();
         if was_connected {
             self.broker_lost();
             self.tell(Level::Info, |text| {
-                let _ = uwrite!(text, "MQTT disconnected from {}", server.as_str());
+                let _ = uwrite!(text, "MQTT disconnected from {}", server);
             });
         } else if !self.complained.replace(true) {
             self.tell(Level::Error, |text| {
-                let _ = uwrite!(text, "Cannot connect to MQTT Server {}", server.as_str());
+                let _ = uwrite!(text, "Cannot connect to MQTT Server {}", server);
             });
         }
     }

@@ -13,10 +13,10 @@ use embassy_sync::{
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Device, at_once, cut, events::Ip};
+use super::{Device, at_once, events::Ip};
 use crate::{
     app::wifi::Obstacle,
-    settings::Name,
+    settings::{Name, cut},
     smartmeter::{answer::Answer, command::Refusal, log::Level},
     storage::Key,
     wifi::{ACCESS_POINT, Candidates, Found, Password, Ssid},
@@ -205,9 +205,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
         if before == address {
             return;
         }
-        if before.is_some() {
-            self.hung_up_all();
-        }
+        // On a PC they may have come over the loopback before there was an address.
+        self.hung_up_all();
         self.networks.address.sender().send(address);
     }
 

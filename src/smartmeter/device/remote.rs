@@ -114,7 +114,9 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// A, the mean of their voltages in V, as far as the meter sends it. Nothing while it sends nothing.
     pub fn status(&self, answer: &mut Answer) {
         let Ok((power, current, voltage)) = self.measured(|values, by| {
-            let voltage = values.voltage(by).map(|phases| mean(&phases));
+            let voltage = values
+                .voltage(by)
+                .map(|phases| sum(&phases) / values.count());
             let together = |phases: Phases| sum(&phases);
             Ok((
                 values.active(by).map(together),
@@ -146,12 +148,6 @@ impl<F: NorFlash> Device<'_, '_, F> {
             });
         });
     }
-}
-
-/// The mean of the phases that there are.
-fn mean(phases: &Phases) -> i64 {
-    let there = phases.iter().filter(|phase| **phase != 0).count() as i64;
-    sum(phases) / there.max(1)
 }
 
 /// Rounded to two decimals, without trailing zeros.

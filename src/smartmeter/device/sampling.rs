@@ -26,6 +26,12 @@ use crate::{
 /// How often the time server is asked for a time that is exact enough.
 const ATTEMPTS: usize = 3;
 
+/// Who waits for the time server has so much left before its sampling begins, in ms; less it could not order.
+const SPARE: u32 = 600;
+
+/// How often it is told that samples are lost.
+const TELL_AGAIN: Duration = Duration::from_secs(3600);
+
 /// Decimals of a rate that was reached.
 const RATE_DECIMALS: u8 = 6;
 
@@ -220,9 +226,12 @@ impl<F: NorFlash> Device<'_, '_, F> {
         if let Some(confidence) = order.confidence {
             reached = self.sync_within(confidence).await;
             reached.ok_or(Refusal::Confidence(confidence))?;
-        } else if order.start.is_some() {
-            // Without it the time that there is has to do; the log says so.
-            let _ = self.sync().await;
+        } else if let Some(start) = order.start {
+            // Without it the time that there is has to do; the log says so. By that time the start may be near, or
+            // not be what it seems.
+            let ahead = lead(start, self.now_or_epoch()).unwrap_or(u32::MAX);
+            let patience = Duration::from_millis(ahead.saturating_sub(SPARE).into());
+            let _ = self.sync_for(patience).await;
         }
         // Meanwhile another client may have been faster, and a connection gone.
         let owner = self.can_carry(&order, client)?;
@@ -400,10 +409,15 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// Lets so many samples go of a sampling with flow control.
     pub(super) fn request_samples(&self, samples: i64) -> Result<(), Refusal> {
         let mut sampling = self.sampling.borrow_mut();
-        let begun = sampling.as_mut().filter(|sampling| {
-            sampling.flow_control && !sampling.is_stopped && sampling.has_begun(Instant::now())
-        });
+        let begun = sampling
+            .as_mut()
+            .filter(|sampling| !sampling.is_stopped && sampling.has_begun(Instant::now()));
         let sampling = begun.ok_or(Refusal::Idle)?;
+        if !sampling.flow_control {
+            return Err(Refusal::Argument(
+                "This sampling goes unasked: order it with flowCtr",
+            ));
+        }
         match samples {
             10..=2000 => sampling.stream.request(samples as u32),
             _ => return Err(Refusal::Samples(samples)),
@@ -562,9 +576,11 @@ impl<F: NorFlash> Device<'_, '_, F> {
             None => {}
         }
         if sampling.is_stopped {
-            let over = place.take();
+            let mut over = place.take();
             drop(place);
-            over.inspect(|sampling| self.over(sampling));
+            if let Some(sampling) = &mut over {
+                self.over(sampling);
+            }
         }
         None
     }
@@ -580,7 +596,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// There is no such sampling any more.
-    fn over(&self, sampling: &Sampling) {
+    fn over(&self, sampling: &mut Sampling) {
         if sampling.carrier() == Carrier::Outlet {
             // What is stopped has no connection any more either.
             if sampling.sink == Sink::Ffmpeg {
@@ -588,6 +604,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             self.outlet_over.set(true);
         }
+        self.overflowed(sampling.stream.newly_lost());
         if sampling.failed > 0 {
             self.tell(Level::Warning, |text| {
                 let _ = uwrite!(text, "{} UDP packets could not be sent", sampling.failed);
@@ -602,13 +619,13 @@ impl<F: NorFlash> Device<'_, '_, F> {
             .sampling
             .borrow_mut()
             .take_if(|sampling| is_it(sampling));
-        let Some(sampling) = taken else { return };
+        let Some(mut sampling) = taken else { return };
         if !sampling.is_stopped {
             self.tell(Level::Error, |text| {
                 let _ = uwrite!(text, "{}", words(sampling.sink));
             });
         }
-        self.over(&sampling);
+        self.over(&mut sampling);
     }
 
     /// A client has gone, and its sampling with it.
@@ -698,8 +715,8 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
-    /// Makes the samples that are due, and tells how many were lost since it was last told, once a second
-    /// whoever asks.
+    /// Makes the samples that are due, and tells when samples are lost: at once, and then once an hour how many, so
+    /// that whoever is too slow for good does not fill the log.
     pub(super) fn tell_lost(&self) {
         let now = Instant::now();
         let lost = self.sampling.borrow_mut().as_mut().map(|sampling| {
@@ -709,16 +726,22 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             let lost = sampling.stream.newly_lost();
             if lost > 0 {
-                sampling.tells_lost_at = now.saturating_add(Duration::from_secs(1));
+                sampling.tells_lost_at = now.saturating_add(TELL_AGAIN);
             }
             lost
         });
-        if let Some(lost @ 1..) = lost {
-            self.tell(Level::Error, |text| {
-                let words = "Overflow during ringBuffer write, lost";
-                let _ = uwrite!(text, "{} {} samples", words, lost);
-            });
+        self.overflowed(lost.unwrap_or(0));
+    }
+
+    /// Tells of so many samples that are lost, if there are any.
+    fn overflowed(&self, lost: u64) {
+        if lost == 0 {
+            return;
         }
+        self.tell(Level::Error, |text| {
+            let words = "Overflow during ringBuffer write, lost";
+            let _ = uwrite!(text, "{} {} samples", words, lost);
+        });
     }
 
     /// The line of each second: that this device is alive, and how it samples.

@@ -98,13 +98,19 @@ impl<F: NorFlash> Device<'_, '_, F> {
 
     /// Has the time server asked and waits for what comes of it: by how many milliseconds the time may
     /// be wrong.
-    pub(super) async fn sync(&self) -> Option<u32> {
+    pub(super) fn sync(&self) -> impl Future<Output = Option<u32>> {
+        self.sync_for(ANSWER)
+    }
+
+    /// The same, and waits no longer than so.
+    pub(super) async fn sync_for(&self, patience: Duration) -> Option<u32> {
         // There is one for each client that can be.
         let mut timed = self.timed.receiver()?;
         // Of an earlier attempt.
         let _ = timed.try_changed();
         self.time_wanted.signal(());
-        with_timeout(ANSWER, timed.changed()).await.ok().flatten()
+        let patience = patience.min(ANSWER);
+        with_timeout(patience, timed.changed()).await.ok().flatten()
     }
 
     /// Has the time server asked.

@@ -145,12 +145,13 @@ impl Monitor for Watch {
         self.telegrams.set(false);
     }
 
-    fn connected(&self, _after: Duration) {
+    fn connected(&self, _server: &str, _after: Duration) {
         self.connected.set(true);
     }
 
     fn disconnected<E: embedded_io_async::Error>(
         &self,
+        _server: &str,
         _failure: Failure<'_, E>,
         _retry: Duration,
     ) {

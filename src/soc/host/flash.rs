@@ -3,7 +3,7 @@
 use core::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::vec;
 
@@ -79,7 +79,10 @@ fn create(path: &Path, capacity: usize) -> Result<File, Error> {
     name.push(".new");
     let draft = path.with_file_name(name);
     let make = || {
-        let mut file = File::create(&draft)?;
+        // Passwords and keys are nobody else's.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&draft)?;
         file.write_all(&vec![0xFF; capacity])?;
         file.sync_all()?;
         std::fs::rename(&draft, path)?;

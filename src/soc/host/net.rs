@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::format;
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::string::{String, ToString};
@@ -31,10 +31,23 @@ impl TcpConnect for Net {
             .map_err(|error| {
                 io::Error::new(error.kind(), format!("connecting to {remote}: {error}"))
             })?;
-        // What is to share a segment is gathered before it is written; the rest should not wait.
-        socket.as_ref().set_nodelay(true)?;
+        prepare(socket.as_ref())?;
         Ok(socket)
     }
+}
+
+/// Makes a connection as the firmware wants it, whoever has called.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    // What is to share a segment is gathered before it is written; the rest should not wait.
+    socket.set_nodelay(true)?;
+    // Of a far end that has vanished nothing else is ever heard when it wants to be told little.
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
+    // And when it is told something, that would be sent again for a quarter of an hour.
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(socket, 150_000)?;
+    Ok(())
 }
 
 impl UdpConnect for Net {
@@ -74,27 +87,26 @@ impl Dns for Net {
     }
 }
 
-/// The PC's network for multicast: a port that others use too, and one interface.
+/// The PC's network for multicast of one group, beside which nothing is heard: a port that others use too, and the
+/// interface whose address a socket is bound to.
 #[derive(Debug, Clone, Copy)]
-pub struct Multicast {
-    /// The interface's address.
-    pub interface: Ipv4Addr,
-    /// The group, beside which nothing is heard.
-    pub group: Ipv4Addr,
-}
+pub struct Multicast(pub Ipv4Addr);
 
 impl UdpBind for Multicast {
     type Error = io::Error;
     type Socket<'a> = UdpSocket;
 
     async fn bind(&self, local: SocketAddr) -> io::Result<UdpSocket> {
+        let IpAddr::V4(interface) = local.ip() else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         let (family, kind) = (net::AddressFamily::INET, net::SocketType::DGRAM);
         let socket = net::socket_with(family, kind, net::SocketFlags::CLOEXEC, None)?;
         // The machine may well have a responder of its own.
         sockopt::set_socket_reuseaddr(&socket, true)?;
         sockopt::set_socket_reuseport(&socket, true)?;
-        net::bind(&socket, &SocketAddr::new(self.group.into(), local.port()))?;
-        sockopt::set_ip_multicast_if(&socket, &self.interface)?;
+        net::bind(&socket, &SocketAddr::new(self.0.into(), local.port()))?;
+        sockopt::set_ip_multicast_if(&socket, &interface)?;
         sockopt::set_ip_multicast_ttl(&socket, 255)?;
         // What others on this machine have joined on other interfaces is none of this one's business.
         #[cfg(target_os = "linux")]
@@ -156,11 +168,7 @@ impl TcpAccept for Listener {
 
     async fn accept(&self) -> io::Result<(SocketAddr, TcpSocket)> {
         let (socket, peer) = self.0.accept().await?;
-        socket.get_ref().set_nodelay(true)?;
-        // Of a client that has vanished nothing else is ever heard when it wants to be told little.
-        sockopt::set_socket_keepalive(&socket, true)?;
-        sockopt::set_tcp_keepidle(&socket, Duration::from_secs(60))?;
-        sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(10))?;
+        prepare(socket.get_ref())?;
         Ok((peer, TcpSocket::new(socket)))
     }
 }

@@ -19,6 +19,7 @@ pub struct RamFlash<const SECTOR: usize, const SECTORS: usize> {
     written: u64,
     power_left: Option<u64>,
     broken: bool,
+    writes_left: Option<u32>,
     lenient: bool,
     torn_erase: TornErase,
     stuck: Option<usize>,
@@ -47,6 +48,7 @@ impl<const SECTOR: usize, const SECTORS: usize> RamFlash<SECTOR, SECTORS> {
             written: 0,
             power_left: None,
             broken: false,
+            writes_left: None,
             lenient: false,
             torn_erase: TornErase::Forward,
             stuck: None,
@@ -62,6 +64,12 @@ impl<const SECTOR: usize, const SECTORS: usize> RamFlash<SECTOR, SECTORS> {
     /// Makes every write and erase fail without touching the flash until it is called with `false`.
     pub fn set_broken(&mut self, broken: bool) {
         self.broken = broken;
+    }
+
+    /// Lets so many more writes and erases through; every later one fails without touching the flash, until
+    /// this is called again.
+    pub fn fail_after(&mut self, writes: Option<u32>) {
+        self.writes_left = writes;
     }
 
     /// Chooses what a power cut leaves of a sector that is being erased.
@@ -111,9 +119,10 @@ impl<const SECTOR: usize, const SECTORS: usize> RamFlash<SECTOR, SECTORS> {
 
     /// How many of `length` bytes power is left for.
     fn spend(&mut self, length: usize) -> Result<usize, Error> {
-        if self.broken {
+        if self.broken || self.writes_left == Some(0) {
             return Err(Error::Broken);
         }
+        self.writes_left = self.writes_left.map(|left| left - 1);
         let done = match &mut self.power_left {
             Some(0) if length > 0 => return Err(Error::PowerCut),
             Some(left) => {

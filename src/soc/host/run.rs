@@ -280,7 +280,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
 }
 
 /// The settings of the command line, which win over those in flash and leave them alone.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Flags {
     settings: Vec<(String, String)>,
     /// Every telegram is published, unless an interval was chosen.
@@ -316,8 +316,19 @@ impl Flags {
         Ok(flags)
     }
 
+    fn names(&self, wanted: &str) -> bool {
+        self.settings.iter().any(|(name, _)| name == wanted)
+    }
+
+    /// Gives up what a client has changed meanwhile.
+    fn yield_to(&mut self, changed: &[&str]) {
+        self.lively &= !changed.contains(&"interval");
+        self.settings
+            .retain(|(name, _)| !changed.contains(&name.as_str()));
+    }
+
     fn apply(&self, settings: &mut Settings) {
-        let given = self.settings.iter().any(|(name, _)| name == "interval");
+        let given = self.names("interval");
         if self.lively && !given && settings.interval == Settings::default().interval {
             settings.interval = 0;
         }
@@ -374,10 +385,17 @@ fn with_port(
     ctrlc::set_handler(handler).map_err(Error::Interrupt)?;
     let mut settings = block_on(firmware::stored(&state, &store));
     flags.apply(&mut settings);
-    if settings.mqtt_user.is_empty() && !settings.mqtt_password.is_empty() {
+    let is_password_alone = settings.is_password_alone();
+    if is_password_alone && (flags.names("mqtt_user") || flags.names("mqtt_password")) {
         return Err(Error::PasswordAlone);
     }
     let view = View::new(options.once);
+    if is_password_alone {
+        // Whoever could set it right by command has to be let in.
+        view.line(std::format_args!(
+            "warning  mqtt_password is set and mqtt_user is not: neither is used"
+        ));
+    }
     view.line(std::format_args!("meter    {about}"));
     let broker = match settings.mqtt_server.as_str() {
         "-" => Some(Broker::start(options.listen).map_err(Error::OwnBroker)?),
@@ -426,7 +444,7 @@ fn with_port(
             let console = firmware::console(options, &view)?;
             view.line(std::format_args!("state    {state}"));
             let mut board = emulated::Board {
-                flags,
+                flags: flags.clone(),
                 broker: broker.as_ref().map(|broker| broker.v5_port),
                 name: state.device_name(),
                 flash: state.flash(),

@@ -46,7 +46,7 @@ use crate::{
     },
     ntp::LENGTH as TIME,
     reading::Reading,
-    settings::Settings,
+    settings::{KEYS, Settings},
     smartmeter::{
         answer,
         device::{Change, Client, Device, Peer},
@@ -297,7 +297,8 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         spawner.spawn(discard(mailbox, detection, store, stats, report)?);
     }
     spawner.spawn(keep_device(device, remote, terminal, console_room)?);
-    spawner.spawn(start_over(device, mailbox, stats, report)?);
+    let started = (settings, broker.is_some());
+    spawner.spawn(start_over(device, started, mailbox, stats, report)?);
     if seconds > 0 {
         let pause = Duration::from_secs(seconds.into());
         spawner.spawn(count(stats, report, pause)?);
@@ -375,10 +376,26 @@ async fn keep_device(
     join4(console, remote.run(device), device.keep_house(), log).await;
 }
 
+/// Says on the console which settings are others than at the start: the words that came with it win no longer.
+#[inline(never)]
+fn tell_changed(device: &TheDevice, (settings, has_broker): (&Settings, bool)) {
+    device.adjust(|now| {
+        // These were chosen for want of a broker.
+        let is_own = has_broker && now.mqtt_server == "-";
+        for key in KEYS {
+            let of_broker = ["mqtt_server", "mqtt_port"].contains(&key.name);
+            if !(is_own && of_broker) && now.get(key.name) != settings.get(key.name) {
+                let _ = uwriteln!(Console, "changed {}", key.name);
+            }
+        }
+    });
+}
+
 /// Ends the emulator when all is to start over; whoever started it does so again.
 #[embassy_executor::task]
 async fn start_over(
     device: &'static TheDevice,
+    started: (&'static Settings, bool),
     mailbox: &'static Mailbox<'static>,
     stats: &'static Stats,
     report: &'static Report<Console>,
@@ -389,6 +406,7 @@ async fn start_over(
         let _ = device.keep_energy();
     }
     Timer::after(LAST_WORDS).await;
+    tell_changed(device, started);
     STATUS.store(RESTART.into(), Ordering::Relaxed);
     if change == Change::Name {
         // Whoever publishes in the old name says good-bye, and ends.

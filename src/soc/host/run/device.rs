@@ -5,6 +5,7 @@ use std::{
     env, format, fs,
     hash::DefaultHasher,
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process,
     string::String,
@@ -33,7 +34,7 @@ impl StateDir {
     /// The folder cannot be made.
     pub fn open(given: Option<&Path>) -> Result<Self, Error> {
         let (path, made) = match given {
-            Some(path) => (path.to_path_buf(), fs::create_dir_all(path)),
+            Some(path) => (path.to_path_buf(), folder().recursive(true).create(path)),
             None => make_temporary(),
         };
         let made = made.and_then(|()| fs::canonicalize(&path));
@@ -80,13 +81,20 @@ impl StateDir {
     }
 }
 
+/// Makes folders that nobody else looks into.
+fn folder() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
 /// A folder that was not there: one left behind by another process of the same id has its state.
 fn make_temporary() -> (PathBuf, io::Result<()>) {
     let mut number = 0;
     loop {
         let name = format!("metertrekker-{}-{number}", process::id());
         let path = env::temp_dir().join(name);
-        match fs::create_dir(&path) {
+        match folder().create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             made => return (path, made),
         }

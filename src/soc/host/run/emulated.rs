@@ -53,7 +53,7 @@ const RESTART: i32 = 6;
 /// What the board is told beside its settings.
 pub struct Board<'a> {
     /// What wins over the settings in flash.
-    pub flags: &'a Flags,
+    pub flags: Flags,
     /// The port of the broker in this process.
     pub broker: Option<u16>,
     /// The device's name.
@@ -173,7 +173,7 @@ pub async fn run(
 
 /// Runs the image until it ends; whether it wants to start over.
 async fn run_once(
-    board: &Board<'_>,
+    board: &mut Board<'_>,
     stored: Settings,
     line: Option<&Path>,
     port: &mut impl Port,
@@ -196,14 +196,16 @@ async fn run_once(
     let (ready, started) = async_channel::bounded::<()>(1);
     let listening = async {
         let mut last = String::new();
+        let mut changed = Vec::new();
         while let Ok(line) = console.recv().await {
+            changed.extend(line.strip_prefix("changed ").map(String::from));
             if line.starts_with("ready") {
                 let _ = ready.try_send(());
             }
             hear(&line, published, view, stats);
             last = line;
         }
-        last
+        (last, changed)
     };
     let feeding = async {
         let fed = async {
@@ -219,15 +221,19 @@ async fn run_once(
     };
     let watching = watch(&settings, board.name, view);
     let beside = join3(feeding, watching, view.refresh(stats));
-    let last = match select3(listening, beside, given_up(view, board.once)).await {
-        Either3::First(last) => last,
+    let (last, changed) = match select3(listening, beside, given_up(view, board.once)).await {
+        Either3::First(ended) => ended,
         Either3::Second((never, ..)) => match never {},
         Either3::Third(error) => return Err(error),
     };
     match emulator.child.wait() {
         Ok(status) if status.success() => Ok(false),
         // Who wants to end wants no news.
-        Ok(status) if status.code() == Some(RESTART) => Ok(!view.is_stopping()),
+        Ok(status) if status.code() == Some(RESTART) => {
+            let changed = changed.iter().map(String::as_str);
+            board.flags.yield_to(&changed.collect::<Vec<_>>());
+            Ok(!view.is_stopping())
+        }
         Ok(status) => Err(Error::Board(format!("{status}: {last}"))),
         Err(error) => Err(Error::Board(error.to_string())),
     }

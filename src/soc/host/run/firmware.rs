@@ -10,16 +10,17 @@ use std::{
     boxed::Box,
     hash::{BuildHasher, RandomState},
     net::UdpSocket,
+    vec::Vec,
 };
 
 use async_channel::Receiver;
 use embassy_futures::{
-    join::{join3, join5},
+    join::{join, join3, join5},
     select::{Either, Either3, select, select3},
 };
 
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
-use embassy_time::{Duration, with_timeout};
+use embassy_time::{Duration, Timer, with_timeout};
 
 use super::{Error, Flags, Options, device::StateDir, given_up, view::View};
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
     mdns,
     p1::port::Port,
     reading::Reading,
-    settings::Settings,
+    settings::{KEYS, Settings},
     smartmeter::{
         device::{Change, Client, Device, Peer},
         journal,
@@ -72,6 +73,9 @@ const MDNS_PACKET: usize = 1472;
 /// How long the good-bye may take before another name is taken.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether this machine has another address.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 fn clock() -> Option<u64> {
     Some(time::utc_now_milliseconds())
 }
@@ -98,7 +102,7 @@ pub struct Clients {
     streams: Option<Listener>,
     packet: Box<Packet>,
     mdns_packet: [u8; MDNS_PACKET],
-    address: Option<IpAddr>,
+    bound: IpAddr,
 }
 
 impl Clients {
@@ -113,7 +117,7 @@ impl Clients {
             streams: None,
             packet: Box::new(Packet::new()),
             mdns_packet: [0; MDNS_PACKET],
-            address: None,
+            bound: options.listen,
         };
         if !options.once {
             let refused = |error| Error::Listen(options.listen, error);
@@ -123,7 +127,6 @@ impl Clients {
             };
             let (address, listener) = listen(server::PORT).map_err(refused)?;
             view.line(format_args!("commands {address}"));
-            clients.address = own_address(address.ip());
             clients.listener = Some(listener);
             let (address, streams) = listen(outlet::PORT).map_err(refused)?;
             view.line(format_args!("stream   {address}"));
@@ -135,7 +138,9 @@ impl Clients {
 
     /// Serves them for ever.
     async fn serve(&mut self, device: &TheDevice<'_, '_>) -> Infallible {
-        device.set_address(self.address);
+        if self.listener.is_some() {
+            device.set_address(own_address(self.bound));
+        }
         let listening = async {
             match &self.listener {
                 Some(listener) => server::run(device, listener, &mut self.rooms).await,
@@ -183,20 +188,15 @@ impl Clients {
             }
         };
         let naming = async {
-            match (&self.listener, self.address) {
-                (Some(_), Some(address)) => {
-                    // One that has no IPv4 address is told so before anything is sent.
-                    let interface = match address {
-                        IpAddr::V4(address) => address,
-                        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-                    };
-                    let group = mdns::GROUP;
-                    let network = Multicast { interface, group };
-                    let seed = RandomState::new().hash_one(()) as u32;
-                    app::mdns::run(device, &network, &mut self.mdns_packet, seed).await
-                }
-                _ => pending().await,
-            }
+            let stream = self.streams.as_ref().map(Listener::address);
+            let Some(Ok(stream)) = stream else {
+                return pending().await;
+            };
+            let network = Multicast(mdns::GROUP);
+            let seed = RandomState::new().hash_one(()) as u32;
+            let packet = &mut self.mdns_packet;
+            let naming = app::mdns::run(device, &network, packet, stream.port(), seed);
+            join(naming, follow(device, self.bound)).await.0
         };
         let keeping = join3(device.keep_house(), naming, streaming);
         let (never, ..) = join5(listening, calling, console, timing, keeping).await;
@@ -213,6 +213,17 @@ fn own_address(bound: IpAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+/// Tells the device where it is, for ever: with every address of this machine, the network may come up later, or with
+/// another one. While it is away the last address stays, since connections may outlive that.
+async fn follow(device: &TheDevice<'_, '_>, bound: IpAddr) -> Infallible {
+    loop {
+        Timer::after(LOOK_AGAIN).await;
+        if let Some(address) = own_address(bound) {
+            device.set_address(Some(address));
+        }
+    }
 }
 
 /// The firmware on this machine.
@@ -232,13 +243,15 @@ pub struct Firmware<'a, 'f> {
 impl Firmware<'_, '_> {
     /// Runs from one restart to the next, until it is interrupted, or with `once` until the input's end.
     pub async fn run(&self, port: &mut impl Port, clients: &mut Clients) -> Result<(), Error> {
+        let mut flags = self.flags.clone();
         loop {
             let name = self.state.device_name();
             let device = Device::open(name, clock, self.store, self.stats)
                 .await
                 .with_journal(self.journal)
                 .with_max_rate(MAX_RATE);
-            device.adjust(|settings| self.flags.apply(settings));
+            device.adjust(|settings| flags.apply(settings));
+            let started = device.settings();
             let remote = Mqtt::new();
             let log = device.keep_log();
             let serving = join3(clients.serve(&device), remote.run(&device), log);
@@ -248,7 +261,13 @@ impl Firmware<'_, '_> {
                     let _ = device.keep_energy();
                     return result;
                 }
-                Either::First(None) => self.view.restarted(),
+                Either::First(None) => {
+                    let settings = device.settings();
+                    let names = KEYS.iter().map(|key| key.name);
+                    let changed = names.filter(|name| settings.get(name) != started.get(name));
+                    flags.yield_to(&changed.collect::<Vec<_>>());
+                    self.view.restarted();
+                }
                 Either::Second((never, ..)) => match never {},
             }
         }

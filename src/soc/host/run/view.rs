@@ -221,7 +221,7 @@ impl View {
 
     /// It has a session with the broker.
     pub fn board_connected(&self) {
-        self.connected(Duration::MIN);
+        Monitor::connected(self, "", Duration::MIN);
     }
 
     /// It has none, and why.
@@ -323,7 +323,7 @@ impl Monitor for View {
         }
     }
 
-    fn connected(&self, _: Duration) {
+    fn connected(&self, _: &str, _: Duration) {
         self.connected.set(true);
         let mut state = self.state.borrow_mut();
         state.last_failure.clear();
@@ -336,7 +336,12 @@ impl Monitor for View {
         }
     }
 
-    fn disconnected<E: embedded_io_async::Error>(&self, failure: Failure<'_, E>, retry: Duration) {
+    fn disconnected<E: embedded_io_async::Error>(
+        &self,
+        _: &str,
+        failure: Failure<'_, E>,
+        retry: Duration,
+    ) {
         self.connected.set(false);
         let failure = failure_text(&failure);
         let mut text = failure.clone();
@@ -527,6 +532,7 @@ fn counters(stats: &Stats) -> String {
         (stats.line_errors.get().overrun, "overruns"),
         (stats.port_errors.get(), "port errors"),
         (stats.connections.get().saturating_sub(1), "reconnections"),
+        (stats.lost_commands.get(), "commands lost"),
         (stats.storage_errors.get(), "values not kept"),
     ] {
         if count > 0 {

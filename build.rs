@@ -4,6 +4,7 @@
 mod board;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 fn main() {
@@ -49,7 +50,73 @@ fn lay_out() -> Result<(), String> {
     println!("cargo::rustc-cfg=soc=\"{}\"", board.soc);
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
+    if board.soc == "esp8266" {
+        vendor_libraries(&out)?;
+    }
     Ok(())
+}
+
+/// What is linked of the vendor's libraries; they refer to each other.
+const LIBRARIES: [&str; 7] = ["main", "net80211", "wpa", "pp", "phy", "crypto", "hal"];
+
+/// Functions of the vendor's that pass through ours, which call the real ones.
+const WRAPPED: [&str; 1] = ["spi_flash_read"];
+
+/// Links the vendor's libraries as our own script says, once the structures that are shared with them have the layout that the
+/// code expects.
+fn vendor_libraries(out: &Path) -> Result<(), String> {
+    let variable = "METERTREKKER_SDK";
+    println!("cargo::rerun-if-env-changed={variable}");
+    println!("cargo::rerun-if-changed=src/soc/esp8266");
+    let sdk = env::var_os(variable).map(PathBuf::from).ok_or_else(|| {
+        format!("{variable} names no vendor libraries: build with `cargo xtask firmware`")
+    })?;
+    let libraries = ["libs", "lib"].map(|folder| sdk.join(folder));
+    let libraries = libraries
+        .iter()
+        .find(|folder| folder.join("libmain.a").is_file());
+    let libraries = libraries.ok_or_else(|| {
+        format!(
+            "{variable}={}: there is no libmain.a in libs/ or lib/",
+            sdk.display()
+        )
+    })?;
+    check_layouts(&sdk.join("include"), out)?;
+    for script in ["link.x", "rom.x"] {
+        let from = Path::new("src/soc/esp8266").join(script);
+        fs::copy(&from, out.join(script))
+            .map_err(|error| format!("{}: {error}", from.display()))?;
+    }
+    println!("cargo::rustc-link-search=native={}", libraries.display());
+    let names: Vec<String> = LIBRARIES.iter().map(|name| format!("-l{name}")).collect();
+    let group = names.join(",");
+    println!("cargo::rustc-link-arg-bins=-Wl,--start-group,{group},--end-group");
+    for function in WRAPPED {
+        println!("cargo::rustc-link-arg-bins=-Wl,--wrap={function}");
+    }
+    Ok(())
+}
+
+/// Has the cross compiler judge `layouts.c`, which includes the vendor's headers.
+fn check_layouts(headers: &Path, out: &Path) -> Result<(), String> {
+    let checked = Command::new("xtensa-lx106-elf-gcc")
+        .args(["-c", "-std=gnu11", "-w", "-I"])
+        .arg(headers)
+        .arg("-o")
+        .arg(out.join("layouts.o"))
+        .arg("src/soc/esp8266/layouts.c")
+        .output()
+        .map_err(|error| format!("xtensa-lx106-elf-gcc: {error}"))?;
+    if checked.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&checked.stderr);
+    let asserts = said.lines().filter(|line| line.contains("error:"));
+    let asserts: Vec<&str> = asserts.collect();
+    Err(format!(
+        "the vendor's structures are not what src/soc/esp8266 takes them for: {}",
+        asserts.join("; ")
+    ))
 }
 
 fn board(name: &str) -> Result<board::Board, String> {

@@ -53,6 +53,8 @@ struct Ram {
     budget: Spanned<u32>,
     /// By how much the lines are above it.
     owed: Option<Spanned<u32>>,
+    /// What the vendor's libraries are to find free for a heap of theirs; they have their own memory for the stack then.
+    heap: Option<u32>,
     lines: Lines,
 }
 
@@ -65,18 +67,21 @@ struct Line {
     r#for: String,
 }
 
-/// Declares the lines that a ledger has: each becomes a constant of the code.
+/// Declares the lines that a ledger has, and those that it may have: each becomes a constant of the code.
 macro_rules! lines {
-    ($($name:ident $constant:ident,)*) => {
+    ($($name:ident $constant:ident,)* ; $($more:ident $more_constant:ident,)*) => {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Lines {
             $($name: Line,)*
+            $($more: Option<Line>,)*
         }
 
         impl Lines {
             fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, &Line)> {
-                [$((stringify!($name), stringify!($constant), &self.$name),)*].into_iter()
+                let here = [$((stringify!($name), stringify!($constant), Some(&self.$name)),)*
+                    $((stringify!($more), stringify!($more_constant), self.$more.as_ref()),)*];
+                here.into_iter().filter_map(|(name, constant, line)| Some((name, constant, line?)))
             }
         }
     };
@@ -100,6 +105,8 @@ lines! {
     tasks TASKS,
     rest REST,
     stack STACK,
+    ;
+    dhcp DHCP,
 }
 
 #[derive(Debug, Deserialize)]
@@ -109,6 +116,8 @@ struct Memory {
     iram: Region,
     dram: Region,
     irom: Region,
+    /// Where the stack is, when it is not the end of `dram`.
+    stack: Option<Region>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -236,7 +245,19 @@ impl Board {
                 (true, false) => Some(format!("table `{name}`: only an esp8266 has it")),
                 _ => None,
             })
-            .or_else(|| self.flash.as_ref()?.misplaced(&self.memory.as_ref()?.irom))
+            .or_else(|| {
+                let memory = self.memory.as_ref()?;
+                let ram = self.ram.as_ref()?;
+                match (ram.heap, &memory.stack) {
+                    (Some(_), None) => {
+                        Some("memory `stack` is missing: with a `heap` it is elsewhere".into())
+                    }
+                    (None, Some(_)) => {
+                        Some("memory `stack`: without a `heap` it is the end of `dram`".into())
+                    }
+                    _ => self.flash.as_ref()?.misplaced(&memory.irom),
+                }
+            })
     }
 
     /// Its pins, when it is an ESP8266.
@@ -284,11 +305,10 @@ impl Ram {
             let problem = format!("`{name}` takes 0 bytes; name what it takes");
             return Some((line.bytes.span().start, problem));
         }
-        let sum: u64 = self
-            .lines
-            .all()
-            .map(|(_, _, line)| u64::from(*line.bytes.get_ref()))
-            .sum();
+        let sum = u64::from(match self.heap {
+            Some(_) => self.variables(),
+            None => self.variables() + *self.lines.stack.bytes.get_ref(),
+        });
         let budget = u64::from(*self.budget.get_ref());
         let owed = self
             .owed
@@ -325,6 +345,7 @@ impl Board {
                 iram,
                 dram,
                 irom,
+                stack,
             }),
             Some(ram),
         ) = (&self.memory, &self.ram)
@@ -333,11 +354,13 @@ impl Board {
         };
         let mut script = String::from("MEMORY\n{\n");
         for (name, region) in [
-            ("vectors", vectors),
-            ("iram", iram),
-            ("dram", dram),
-            ("irom", irom),
+            ("vectors", Some(vectors)),
+            ("iram", Some(iram)),
+            ("dram", Some(dram)),
+            ("irom", Some(irom)),
+            ("stack", stack.as_ref()),
         ] {
+            let Some(region) = region else { continue };
             script.push_str(&format!(
                 "  {name} : ORIGIN = {:#x}, LENGTH = {:#x}\n",
                 region.origin, region.length
@@ -377,15 +400,36 @@ impl Board {
 }
 
 impl Ram {
+    /// The lines but the stack's.
+    fn variables(&self) -> u32 {
+        let sum: u32 = self
+            .lines
+            .all()
+            .map(|(_, _, line)| *line.bytes.get_ref())
+            .sum();
+        sum - *self.lines.stack.bytes.get_ref()
+    }
+
     /// What only the linker knows: it stops when the ledger's lines are not kept.
     fn assertions(&self, soc: &str) -> String {
-        let lines = &self.lines;
-        let stack = *lines.stack.bytes.get_ref();
-        let sum: u32 = lines.all().map(|(_, _, line)| *line.bytes.get_ref()).sum();
-        let variables = sum - stack;
+        let stack = *self.lines.stack.bytes.get_ref();
+        let variables = self.variables();
+        let Some(heap) = self.heap else {
+            return format!(
+                "
+ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= {variables}, \"{soc}: .data and .bss are longer than their lines in the board's [ram]\")
+ASSERT(_stack_end - _stack_limit >= {stack}, \"{soc}: the stack is shorter than its line in the board's [ram]\")
+"
+            );
+        };
+        let budget = *self.budget.get_ref();
+        let owed = self.owed.as_ref().map_or(0, |owed| *owed.get_ref());
         format!(
             "
-ASSERT(SIZEOF(.data) + SIZEOF(.bss) <= {variables}, \"{soc}: .data and .bss are longer than their lines in the board's [ram]\")
+ASSERT(_own_variables <= {variables}, \"{soc}: variables are longer than their lines in the board's [ram]\")
+ASSERT(_own_variables + {SLACK} >= {variables}, \"{soc}: variables are much shorter than their lines in the board's [ram]: lower those\")
+ASSERT(_vendor_variables + {budget} + {heap} <= LENGTH(dram), \"{soc}: with the vendor's variables and heap, dram has no room for the board's budget\")
+ASSERT(_heap_end - _heap_start + {owed} >= {heap}, \"{soc}: too little is left for the vendor's heap\")
 ASSERT(_stack_end - _stack_limit >= {stack}, \"{soc}: the stack is shorter than its line in the board's [ram]\")
 "
         )

@@ -270,7 +270,7 @@ fn areas_that_overlap_or_leave_the_chip_are_refused() {
             "log =",
             "logs =",
             12,
-            "unknown field `logs`, expected one of `size`, `image`, `staging`, `settings`, `log`, `vendor`, `outage`",
+            "unknown field `logs`, expected one of `size`, `image`, `settings`, `log`, `vendor`, `staging`, `outage`",
         ),
         (
             "log = { origin = 0xea000, length = 0xa000 }\n",
@@ -465,6 +465,46 @@ fn an_image_has_memories_and_a_program_none() {
     );
 }
 
+/// The ledger of a board with vendor libraries: its stack is elsewhere and not counted, and they are to find a heap.
+const VENDOR_RAM: &str = "budget = 1600\nowed = 100\nheap = 500";
+
+#[test]
+fn with_vendor_libraries_the_linker_looks_after_their_heap() {
+    let memory = "stack = { origin = 0x3fffe000, length = 0x2000 }\n[ram]\n";
+    let text = with_ram(RAM).replace("[ram]\n", memory);
+    let text = text.replace("budget = 1700", VENDOR_RAM);
+    let text = text + "dhcp = { bytes = 50, for = \"x\" }\n";
+    let script = board::read("boards/x.toml", &text).unwrap().linker_script();
+    let end = script.split_once("LENGTH = 0x73000\n").unwrap().1;
+    assert_eq!(
+        end,
+        "  stack : ORIGIN = 0x3fffe000, LENGTH = 0x2000
+}
+
+ASSERT(_own_variables <= 1650, \"qemu: variables are longer than their lines in the board's [ram]\")
+ASSERT(_own_variables + 512 >= 1650, \"qemu: variables are much shorter than their lines in the board's [ram]: lower those\")
+ASSERT(_vendor_variables + 1600 + 500 <= LENGTH(dram), \"qemu: with the vendor's variables and heap, dram has no room for the board's budget\")
+ASSERT(_heap_end - _heap_start + 100 >= 500, \"qemu: too little is left for the vendor's heap\")
+ASSERT(_stack_end - _stack_limit >= 100, \"qemu: the stack is shorter than its line in the board's [ram]\")
+"
+    );
+}
+
+#[test]
+fn a_heap_for_vendor_libraries_and_memory_for_the_stack_go_together() {
+    let heap_alone = with_ram(RAM).replace("budget = 1700", VENDOR_RAM);
+    assert_eq!(
+        problem(&heap_alone),
+        "boards/x.toml:1: memory `stack` is missing: with a `heap` it is elsewhere"
+    );
+    let memory = "stack = { origin = 0x3fffe000, length = 0x2000 }\n[ram]\n";
+    let stack_alone = with_ram(RAM).replace("[ram]\n", memory);
+    assert_eq!(
+        problem(&stack_alone),
+        "boards/x.toml:1: memory `stack`: without a `heap` it is the end of `dram`"
+    );
+}
+
 #[test]
 fn a_ledger_that_contradicts_itself_is_refused() {
     for (from, to, expected) in [
@@ -497,7 +537,7 @@ fn a_ledger_that_contradicts_itself_is_refused() {
             "ring = ",
             "rings = ",
             "boards/x.toml:14: unknown field `rings`, expected one of `ring`, `readings`, `meter`, `mqtt_rx`, `mqtt_tx`, \
-             `command_sockets`, `sessions`, `device`, `mqtt_commands`, `udp`, `socket_rx`, `socket_tx`, `network`, `common`, `tasks`, `rest`, `stack`",
+             `command_sockets`, `sessions`, `device`, `mqtt_commands`, `udp`, `socket_rx`, `socket_tx`, `network`, `common`, `tasks`, `rest`, `stack`, `dhcp`",
         ),
     ] {
         assert_eq!(problem(&with_ram(&RAM.replace(from, to))), expected);

@@ -85,7 +85,7 @@ fn outputs_of_a_board_start_off_and_drive_their_pins() {
 
 #[test]
 fn narrow_loads_from_flash_change_their_register_alone() {
-    all_ok("narrow", 8);
+    all_ok("narrow", 14);
 }
 
 #[test]

@@ -30,18 +30,18 @@ macro_rules! areas {
 
 areas! {
     image IMAGE,
-    staging STAGING,
     settings SETTINGS,
     log LOG,
     vendor VENDOR,
     ;
+    staging STAGING,
     outage OUTAGE,
 }
 
 /// What is erased at once.
 const SECTOR: u32 = 0x1000;
 
-/// Chips that the ROM's loader knows and that hold an image and the next one.
+/// Chips that the ROM's loader knows and that hold an image.
 const SIZES: [u32; 3] = [0x10_0000, 0x20_0000, 0x40_0000];
 
 /// The SDK's own: calibration, PHY data and three of parameters, always the chip's last (ESP8266 Non-OS SDK's flash map).

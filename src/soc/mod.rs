@@ -5,7 +5,7 @@ pub mod esp8266;
 pub mod host;
 #[cfg(target_os = "none")]
 pub mod lx106;
-#[cfg(any(not(target_os = "none"), soc = "qemu"))]
+#[cfg(any(not(target_os = "none"), soc = "esp8266", soc = "qemu"))]
 pub mod nor;
 #[cfg(soc = "qemu")]
 pub mod qemu;

@@ -74,6 +74,7 @@ pub(crate) fn erase_length(
 }
 
 /// Checks that writing `new` over `old` turns no 0 into a 1.
+#[cfg(not(soc = "esp8266"))]
 pub(crate) fn check_clears_only(offset: u32, old: &[u8], new: &[u8]) -> Result<(), Misuse> {
     match old.iter().zip(new).position(|(old, new)| new & !old != 0) {
         Some(index) => Err(Misuse::NotErased {

@@ -3,7 +3,9 @@
 //! `xtask/lx106` holds what the compiler is told, and why.
 
 mod assembly;
+mod image;
 pub mod link;
+mod sdk;
 mod toolchain;
 
 use std::env;
@@ -11,7 +13,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Deserialize;
 use toolchain::Toolchain;
 
 use crate::shell;
@@ -22,8 +23,11 @@ const TARGET: &str = "xtensa-lx106-none-elf";
 #[derive(clap::Args)]
 pub struct Args {
     /// A file in boards/, without its .toml
-    #[arg(required_unless_present_any = ["self_tests", "proof", "bench"])]
+    #[arg(required_unless_present_any = ["all", "self_tests", "proof", "bench"])]
     board: Option<String>,
+    /// Every board that has an image
+    #[arg(long, conflicts_with = "board")]
+    all: bool,
     /// The images that try start-up, exceptions and interrupts in QEMU
     #[arg(long, conflicts_with = "board")]
     self_tests: bool,
@@ -39,7 +43,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), String> {
     let toolchain = toolchain::find()?;
     let images = match &args.board {
-        Some(board) => vec![build_board(&toolchain, board)?],
+        Some(board) => build_board(&toolchain, board)?,
+        None if args.all => build_each(&toolchain, &boards())?,
         None if args.bench => vec![build_bench()?],
         None if args.proof => {
             prove(&toolchain)?;
@@ -79,9 +84,58 @@ pub fn build_for_tests() -> Result<(), String> {
 /// The board whose firmware is a program.
 const HOST: &str = "host";
 
-#[derive(Deserialize)]
-struct Board {
-    soc: String,
+/// The SoC whose images are linked with the vendor's libraries.
+const CHIP: &str = "esp8266";
+
+/// The board's file, with what it has of the one that it is like, as `build/board.rs` reads it.
+fn read_board(name: &str) -> Result<toml::Table, String> {
+    let file = shell::root().join("boards").join(format!("{name}.toml"));
+    let text = fs::read_to_string(&file)
+        .map_err(|_| format!("no board {name}: there are {}", boards().join(", ")))?;
+    let mut board: toml::Table =
+        toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    if let Some(toml::Value::String(like)) = board.remove("like") {
+        for (key, value) in read_board(&like)? {
+            board.entry(key).or_insert(value);
+        }
+    }
+    Ok(board)
+}
+
+/// Builds these boards, also when another one fails; all failures are told. Boards that differ in name alone have to have the same image,
+/// byte by byte: what is built twice of the same is the same.
+fn build_each(toolchain: &Toolchain, names: &[String]) -> Result<Vec<PathBuf>, String> {
+    let mut images = Vec::new();
+    let mut problems = Vec::new();
+    let mut built: Vec<(toml::Table, &String, Vec<PathBuf>)> = Vec::new();
+    for name in names {
+        let mut board = read_board(name)?;
+        board.remove("about");
+        println!("{name}");
+        let files = match build_board(toolchain, name) {
+            Ok(files) => files,
+            Err(problem) => {
+                problems.push(format!("{name}: {problem}"));
+                continue;
+            }
+        };
+        if let Some((_, twin, others)) = built.iter().find(|(other, ..)| *other == board) {
+            for (file, other) in files.iter().zip(others) {
+                if fs::read(file).ok() != fs::read(other).ok() {
+                    problems.push(format!(
+                        "{name}: {} is not the same as {twin}'s, and should be",
+                        file.display()
+                    ));
+                }
+            }
+        }
+        images.extend_from_slice(&files);
+        built.push((board, name, files));
+    }
+    match problems.is_empty() {
+        true => Ok(images),
+        false => Err(problems.join("\n")),
+    }
 }
 
 /// The boards that have an image.
@@ -97,25 +151,32 @@ fn boards() -> Vec<String> {
     names
 }
 
-fn build_board(toolchain: &Toolchain, name: &str) -> Result<PathBuf, String> {
+/// Builds a board's image and returns its files, the linked program first.
+fn build_board(toolchain: &Toolchain, name: &str) -> Result<Vec<PathBuf>, String> {
     if name == HOST {
         return Err("the board host is a program, not an image: `cargo build` makes it".into());
     }
-    let file = shell::root().join("boards").join(format!("{name}.toml"));
-    let text = fs::read_to_string(&file)
-        .map_err(|_| format!("no board {name}: there are {}", boards().join(", ")))?;
-    let board: Board =
-        toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let board = read_board(name)?;
     let mut cargo = cargo(toolchain)?;
     cargo
         .args(["--package", "metertrekker", "--bin", "metertrekker"])
         .env("METERTREKKER_BOARD", name);
-    // Other SoCs' vendor libraries bring vectors and start-up code.
-    if board.soc == "qemu" {
-        cargo.args(["--features", "xtensa-lx-rt/vectors"]);
+    // Vectors and start-up code come from us, or from the chip's vendor libraries.
+    if !is_chip(&board) {
+        shell::run(cargo.args(["--features", "xtensa-lx-rt/vectors"]))?;
+        return Ok(vec![copy(&built("metertrekker"), &format!("{name}.elf"))?]);
     }
+    cargo
+        .args(["--features", "esp8266,xtensa-lx-rt/xtos"])
+        .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
     shell::run(&mut cargo)?;
-    copy(&built("metertrekker"), &format!("{name}.elf"))
+    let program = copy(&built("metertrekker"), &format!("{name}.elf"))?;
+    let board: image::Board = board
+        .try_into()
+        .map_err(|error| format!("boards/{name}.toml: {error}"))?;
+    let mut files = image::make(&program, &board)?;
+    files.insert(0, program);
+    Ok(files)
 }
 
 fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
@@ -165,9 +226,46 @@ fn proof(toolchain: &Toolchain, features: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Builds a board's image.
+/// Builds a board's image, and returns its linked program.
 pub fn build(board: &str) -> Result<PathBuf, String> {
-    build_board(&toolchain::find()?, board)
+    let mut files = build_board(&toolchain::find()?, board)?;
+    Ok(files.swap_remove(0))
+}
+
+/// What is written to a board.
+pub struct Chip {
+    /// As esptool calls the flash that the board has.
+    pub flash_size: &'static str,
+    /// Addresses and files.
+    pub files: Vec<(String, PathBuf)>,
+}
+
+/// Builds and judges the image of a board that has the chip.
+pub fn build_for_chip(name: &str) -> Result<Chip, String> {
+    let board = read_board(name)?;
+    if !is_chip(&board) {
+        return Err(format!("{name} has no ESP8266 that could be written to"));
+    }
+    let board: image::Board =
+        (board.try_into()).map_err(|error| format!("boards/{name}.toml: {error}"))?;
+    let program = build(name)?;
+    Ok(Chip {
+        flash_size: board.flash_size(),
+        files: image::files(&program).to_vec(),
+    })
+}
+
+/// Builds and judges the image of every board that has the chip.
+pub fn build_for_chips() -> Result<(), String> {
+    let mut names = boards();
+    // A file that cannot be read is told by who builds it.
+    names.retain(|name| read_board(name).map_or(true, |board| is_chip(&board)));
+    build_each(&toolchain::find()?, &names).map(drop)
+}
+
+/// Whether an image for it is linked with the vendor's libraries.
+fn is_chip(board: &toml::Table) -> bool {
+    board.get("soc").and_then(toml::Value::as_str) == Some(CHIP)
 }
 
 /// Builds the image that counts instructions.

@@ -3,6 +3,7 @@
 mod bench;
 mod curves;
 mod firmware;
+mod flash;
 mod fuzz;
 mod latency;
 mod mutate;
@@ -33,6 +34,10 @@ enum Chore {
     Mutate(mutate::Args),
     /// Build a board's image for the lx106 into target/firmware
     Firmware(firmware::Args),
+    /// Build the image of a board with an ESP8266 and write it to the one that is connected
+    Flash(flash::Args),
+    /// Show what a connected board says, and send it what is typed
+    Monitor(flash::MonitorArgs),
     /// Count what a telegram costs, on this machine or on the emulated lx106
     Bench(bench::Args),
     /// Tell what an image in target/firmware is made of
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
         Chore::Bench(args) => bench::run(&args),
         Chore::Size(args) => size::run(&args),
         Chore::Firmware(args) => firmware::run(&args),
+        Chore::Flash(args) => flash::run(&args),
+        Chore::Monitor(args) => flash::monitor(&args),
         Chore::Link { args } => firmware::link::run(&args),
         Chore::Tools => tools::ensure_telegraf().map(|path| println!("{}", path.display())),
     };

@@ -24,6 +24,8 @@ enum Step {
     Lx106Images,
     /// The board's image within its limits of size.
     Lx106Sizes,
+    /// The image of every board with an ESP8266, linked against the vendor's libraries and judged.
+    ChipImages,
     /// The cost per byte, whatever the telegram's length and the table's.
     Lx106Curves,
     /// Every fuzz target for so many seconds.
@@ -109,6 +111,12 @@ const TIERS: &[Tier] = &[
                 "qemu_commands",
             ]),
         ],
+    },
+    Tier {
+        name: "chip",
+        about: "the ESP8266's images: linked with the vendor's libraries, whole, within their limits, valid",
+        test_files: &[],
+        steps: &[Step::NeedsLx106, Step::ChipImages],
     },
     Tier {
         name: "fuzz",
@@ -237,6 +245,7 @@ fn run_step(step: &Step) -> Outcome {
         Step::Lx106Images => firmware::build_for_tests(),
         Step::Lx106Curves => curves::check(),
         Step::Lx106Sizes => size::check("qemu"),
+        Step::ChipImages => firmware::build_for_chips(),
         Step::Fuzz(seconds) => fuzz::run_all(*seconds),
     };
     match result {

@@ -47,3 +47,27 @@ fn build_telegraf(folder: &Path) -> Result<(), String> {
             .env("GOBIN", folder),
     )
 }
+
+/// Pinned: the files that it makes of an image are compared byte by byte.
+const ESPTOOL: &str = "esptool==5.6.0";
+
+/// The esptool on PATH or the one installed before; else fetches it into the target folder.
+pub fn ensure_esptool() -> Result<PathBuf, String> {
+    if let Some(path) = shell::on_path("esptool") {
+        return Ok(path);
+    }
+    let folder = shell::target_dir().join("tools/esptool");
+    let installed = folder.join("bin/esptool");
+    if !installed.is_file() {
+        eprintln!("Installing {ESPTOOL} into {}, once.", folder.display());
+        let made = shell::run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+        let fetched = made.and_then(|()| {
+            let pip = folder.join("bin/pip");
+            shell::run(Command::new(pip).args(["install", "--quiet", ESPTOOL]))
+        });
+        fetched.map_err(|problem| {
+            format!("esptool makes the files that are flashed, and cannot be installed ({problem}): install Debian's python3-venv and go online once, or put esptool on PATH")
+        })?;
+    }
+    Ok(installed)
+}

@@ -3,6 +3,8 @@
 // The emulator gives bytes from everywhere. It has nothing at 0x80000000 above the chip's addresses, though, and an access there
 // raises cause 15, or 9 when it is unaligned. These vectors make of it what the chip raises in flash, cause 3 and the address without
 // its highest bit, and leave the rest to the vectors under test: the exception, its PC and PS, and the registers are the core's own.
+// Or, with `mirror_by_tables`, they go on as the vectors of the chip's vendor libraries do, by the address that the ROM's table has for
+// the cause.
 
     .set MIRROR_BIT, 31
     .set CAUSE_UNALIGNED, 9
@@ -25,6 +27,16 @@ mirror_vectors:
     .org 0x70
     j       _DoubleExceptionVector
     .org 0x80
+
+    .section .bss.mirror_by_tables, "aw", @nobits
+    .align 4
+    .global mirror_by_tables
+mirror_by_tables:
+    .space 4
+
+    .section .iram.mirror, "ax"
+    .literal_position
+    .align 4
 mirror:
     rsr.exccause a0
     addi    a0, a0, -CAUSE_UNALIGNED
@@ -38,6 +50,19 @@ mirror:
     wsr.excvaddr a0
     movi    a0, CAUSE_LOAD_STORE_ERROR
     wsr.exccause a0
+    movi    a0, mirror_by_tables
+    l32i    a0, a0, 0
+    beqz    a0, 1f
+    // As _UserExceptionVector_1 of libmain.
+    rsr.excsave2 a0
+    wsr.excsave1 a0
+    addmi   sp, sp, -256
+    s32i    a2, sp, 20
+    s32i    a3, sp, 24
+    rsr.exccause a2
+    s32i    a4, sp, 28
+    movi    a3, xtensa_lx_rt_xtos_narrow_load
+    jx      a3
 1:  rsr.excsave2 a0
     j       _UserExceptionVector
 

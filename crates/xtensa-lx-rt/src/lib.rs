@@ -1,19 +1,23 @@
 //! Stand-in for `xtensa-lx-rt` 0.12: start-up, exceptions and interrupts of the lx106, without inline assembly.
 //!
 //! Feature `vectors` brings the vectors (`asm/vectors.S`), the entry `_start` and the linker script `link.x`; the chip's vendor libraries
-//! have their own. `link.x` includes `board.x`, where the board lays out its memories.
+//! have their own: for those, feature `xtos` has the handler of narrow loads alone. `link.x` includes `board.x`, where the board lays out its memories.
 #![no_std]
 
 pub mod exception;
 // It and the start-up need symbols of an image.
-#[cfg(target_arch = "xtensa")]
+#[cfg(all(target_arch = "xtensa", not(feature = "xtos")))]
 mod fault;
 #[cfg(target_arch = "xtensa")]
 mod start;
+#[cfg(all(target_arch = "xtensa", feature = "xtos"))]
+mod xtos;
 
 #[cfg(target_arch = "xtensa")]
 pub use start::Reset;
 pub use xtensa_lx_rt_proc_macros::{entry, exception, interrupt, pre_init};
+#[cfg(all(target_arch = "xtensa", feature = "xtos"))]
+pub use xtos::narrow_load;
 
 /// Clears the words from `start` to `end`.
 ///

@@ -1,6 +1,8 @@
 //! What the lx106 is everywhere, on a chip and emulated: one core, one level of interrupts.
 #![allow(unsafe_code)] // Interrupts are masked here.
 
+// The chip's is one of the tasks of its SDK.
+#[cfg(not(soc = "esp8266"))]
 pub mod executor;
 pub mod net;
 pub mod stack;

@@ -2,6 +2,8 @@
 
 #[path = "../assemble.rs"]
 mod assemble;
+// Of a board, only where things lie.
+#[allow(dead_code)]
 #[path = "../../build/board.rs"]
 mod board;
 
@@ -10,6 +12,7 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=../../build/board.rs");
+    println!("cargo::rerun-if-changed=../../build/board");
     println!("cargo::rerun-if-changed=../../boards/qemu.toml");
     // Part of the link step.
     println!("cargo::rerun-if-changed=../../xtask/src/firmware");

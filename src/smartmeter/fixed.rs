@@ -112,9 +112,23 @@ impl uDisplay for Rounded {
     }
 }
 
+/// All that fit. Multiplied one by one they took a tenth of what a telegram costs here: the lx106 has no product of 64 bits.
+static POWERS_OF_TEN: [i64; 19] = powers_of_ten();
+
+const fn powers_of_ten() -> [i64; 19] {
+    let mut powers = [1; 19];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = 10 * powers[exponent - 1];
+        exponent += 1;
+    }
+    powers
+}
+
 /// 10^`exponent`, at most what fits.
 pub fn power_of_ten(exponent: u8) -> i64 {
-    10i64.checked_pow(exponent.into()).unwrap_or(i64::MAX)
+    let power = POWERS_OF_TEN.get(usize::from(exponent)).copied();
+    power.unwrap_or(i64::MAX)
 }
 
 fn print<W: uWrite + ?Sized>(
@@ -166,6 +180,18 @@ mod tests {
             ("1e5x", 0, None),
         ] {
             assert_eq!(parse(text, decimals), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn powers_of_ten_are_those_that_fit() {
+        for exponent in 0..=u8::MAX {
+            let power = 10i64.checked_pow(exponent.into());
+            assert_eq!(
+                power_of_ten(exponent),
+                power.unwrap_or(i64::MAX),
+                "10^{exponent}"
+            );
         }
     }
 

@@ -352,7 +352,7 @@ async fn keep_time(device: &'static TheDevice, network: Datagrams<'static>, seed
 #[embassy_executor::task]
 async fn keep_network(device: &'static TheDevice, stack: Stack<'static>) {
     let mut wifi = Wifi::new(stack);
-    match machine::run(device, &mut wifi).await {}
+    match machine::run(device, &mut wifi, fault::start()).await {}
 }
 
 #[embassy_executor::task]

@@ -94,6 +94,7 @@ fn handle_narrow_loads() {
 extern "C" fn user_init() {
     // The transmitter is the console's.
     sdk::system_set_os_print(0);
+    wifi::keep_off();
     sdk::system_init_done_cb(start);
 }
 

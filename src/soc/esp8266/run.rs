@@ -42,8 +42,7 @@ use crate::{
         publisher::{self, Publisher, RX_BUFFER, TX_BUFFER},
         remote::Mqtt,
         report::Report,
-        server,
-        session::{self, serve},
+        server, session,
         stats::Stats,
         transport::SEGMENT,
         wifi as machine,
@@ -53,7 +52,7 @@ use crate::{
     settings::{Name, Settings},
     smartmeter::{
         answer,
-        device::{Change, Client, Device, Peer},
+        device::{Change, Device},
         journal::{self, Journal},
         log::Level,
         stream::packet_at,
@@ -395,14 +394,10 @@ async fn keep_device(
     let terminal = || port::uart0().console();
     let console = async {
         loop {
-            // Nobody wants to see on a console that it is alive.
-            let client = Client::new(Peer::Console, Level::Warning);
-            let Some(listener) = device.log.listen() else {
+            let Some(session) = session::console(device, terminal(), terminal(), room) else {
                 return pending::<Infallible>().await;
             };
-            if serve(device, client, listener, terminal(), terminal(), room).await
-                == session::End::Closed
-            {
+            if session.await == session::End::Closed {
                 return pending().await;
             }
         }

@@ -27,7 +27,7 @@ const PORT_RETRY: Duration = Duration::from_secs(1);
 /// A port that is encrypted says so with every frame; people are told so often.
 const TELL_AGAIN: Duration = Duration::from_secs(600);
 
-/// While nothing is asked for: how often it is seen to whether that is still so.
+/// While nothing is asked for, or somebody else has the receiver: how often it is seen to whether that is still so.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// Bytes fetched from the port at once.
@@ -122,7 +122,14 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 .receiver
                 .is_within_telegram()
                 .then_some(last_byte + SILENCE);
+            let is_listening = port.is_listening();
+            if !is_listening {
+                // Nobody misses what could not be heard: waiting begins when it is looked again.
+                self.asked = now + GLANCE;
+                self.received = 0;
+            }
             let turn = match (wanted, asked) {
+                (true, _) if !is_listening => now + GLANCE,
                 (true, _) => self.timeout(),
                 (false, true) => self.due,
                 // Somebody may want every telegram from any moment on.
@@ -159,7 +166,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                     if silent.is_some_and(|silent| now >= silent) {
                         self.silence().await;
                     }
-                    if self.is_wanted(now) && now >= self.timeout() {
+                    if self.is_wanted(now) && now >= self.timeout() && port.is_listening() {
                         self.timed_out(port, now);
                     }
                 }

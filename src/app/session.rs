@@ -68,6 +68,20 @@ pub enum End {
     Stalled,
 }
 
+/// [Serves](serve) whoever sits at a console; `None` when too many listen already.
+// Not `async`: the future would hold its arguments twice.
+pub fn console<F: NorFlash, const PACKET: usize>(
+    device: &Device<'_, '_, F>,
+    input: impl Read,
+    output: impl Write,
+    room: &mut Room<PACKET>,
+) -> Option<impl Future<Output = End>> {
+    // Nobody wants to see on a console that it is alive.
+    let client = Client::new(Peer::Console, Level::Warning);
+    let listener = device.log.listen()?;
+    Some(serve(device, client, listener, input, output, room))
+}
+
 /// Serves a client until it goes. Nobody else waits for it: what it is told while it is slow is
 /// dropped line by line, and when it is slow for too long the session ends.
 pub async fn serve<F: NorFlash, const PACKET: usize>(

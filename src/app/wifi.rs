@@ -12,7 +12,7 @@ use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite};
 
 use crate::{
-    settings::Name,
+    settings::{Name, RadioSleep},
     smartmeter::device::{Device, Link},
     wifi::{Candidate, Candidates, Found, NETWORKS, Ssid},
 };
@@ -38,6 +38,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The same is said of a network once in this time, unless the networks are changed.
 const SILENCE: Duration = Duration::from_secs(3600);
 
+/// What the device was started by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Power has come, or may have failed: what feeds the radio has to be charged first.
+    Power,
+    /// It was asked to start over, and had power all the time.
+    Restart,
+}
+
 /// A network to be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
@@ -62,12 +71,21 @@ pub enum Refused {
     Failed,
 }
 
-/// A radio that is a station or an access point, and what the TCP/IP stack above it is set to.
+/// A radio that is a station or an access point, and what the TCP/IP stack above it is set to. It is off at first.
 ///
 /// What waits leaves nothing half done when its future is dropped: the radio may be told anything next.
 pub trait Radio {
+    /// Switches it on: a station in no network. Nothing else of this is asked for while it is off, but to leave and to close.
+    fn turn_on(&mut self);
+
+    /// Switches it off, in no network and without an access point, if it is on.
+    fn turn_off(&mut self);
+
     /// Sends with at most so many dBm from now on.
     fn set_power(&mut self, dbm: u8);
+
+    /// Sleeps so from now on while it has nothing to do.
+    fn set_sleep(&mut self, sleep: RadioSleep);
 
     /// Looks for networks on all channels and shows each to `see`. An open access point stays open.
     ///
@@ -134,23 +152,32 @@ impl uDisplay for Obstacle {
     }
 }
 
-/// Keeps the device in a network, for ever. RAM of what it returns: 1.0 kB at most, beside the radio's own (measured with 64-bit
+/// Keeps the device in a network, for ever, beginning when the start delay is over. RAM of what it returns: 1.0 kB at most, beside the radio's own (measured with 64-bit
 /// pointers).
 ///
 /// # Cancellation Safety
-/// Network and access point are left when the future is dropped.
-pub async fn run<F: NorFlash, R: Radio>(device: &Device<'_, '_, F>, radio: &mut R) -> Infallible {
+/// Network and access point are left when the future is dropped, and the radio is off.
+pub async fn run<F: NorFlash, R: Radio>(
+    device: &Device<'_, '_, F>,
+    radio: &mut R,
+    start: Start,
+) -> Infallible {
     let mut station = Station {
         device,
         radio,
         access_point: None,
         power: None,
+        sleep: None,
         complaints: [None; NETWORKS],
         version: device.networks_version(),
     };
     // Whatever it was before.
     station.rest();
     device.is_off_air();
+    if start == Start::Power {
+        Timer::after(device.start_delay()).await;
+    }
+    station.radio.turn_on();
     loop {
         let next = Instant::now() + RESCAN;
         station.take_up();
@@ -169,7 +196,9 @@ struct Station<'r, 'd, 'f, F, R: Radio> {
     radio: &'r mut R,
     /// What it is called, while it is open.
     access_point: Option<Name>,
+    /// What the radio was last told.
     power: Option<u8>,
+    sleep: Option<RadioSleep>,
     /// When something was said of the network at each place.
     complaints: [Option<Instant>; NETWORKS],
     version: u32,
@@ -180,6 +209,7 @@ impl<F, R: Radio> Station<'_, '_, '_, F, R> {
     fn rest(&mut self) {
         self.radio.leave();
         self.radio.close();
+        self.radio.turn_off();
         self.access_point = None;
     }
 }
@@ -198,11 +228,23 @@ impl<F: NorFlash, R: Radio> Station<'_, '_, '_, F, R> {
             self.power = power;
             self.radio.set_power(self.device.transmit_power());
         }
+        self.settle();
         let version = self.device.networks_version();
         if self.version != version {
             self.version = version;
             // Whoever tries another password wants to know.
             self.complaints = [None; NETWORKS];
+        }
+    }
+
+    /// Lets the radio sleep, or not: an access point that sleeps would not hear its clients.
+    fn settle(&mut self) {
+        let sleep = match self.access_point {
+            Some(_) => RadioSleep::None,
+            None => self.device.radio_sleep(),
+        };
+        if self.sleep.replace(sleep) != Some(sleep) {
+            self.radio.set_sleep(sleep);
         }
     }
 
@@ -272,6 +314,7 @@ impl<F: NorFlash, R: Radio> Station<'_, '_, '_, F, R> {
         }
         if self.access_point.take().is_some() {
             self.radio.close();
+            self.settle();
             self.device.is_off_air();
         }
         let address = with_timeout(DHCP, self.radio.address()).await;
@@ -305,8 +348,9 @@ impl<F: NorFlash, R: Radio> Station<'_, '_, '_, F, R> {
         if self.access_point.is_some() {
             self.radio.close();
         }
-        self.radio.open(&name);
-        self.device.is_access_point(&name);
-        self.access_point = Some(name);
+        let name = &*self.access_point.insert(name);
+        self.radio.open(name);
+        self.device.is_access_point(name);
+        self.settle();
     }
 }

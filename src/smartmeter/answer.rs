@@ -8,7 +8,7 @@ use super::fixed::Short;
 pub const MAX: usize = 536;
 
 /// Bytes of the longest answer that is known as a whole: all settings, each at its longest and escaped.
-pub const LONGEST: usize = 1728;
+pub const LONGEST: usize = 1768;
 
 const END: &str = "\r\n";
 

@@ -174,6 +174,39 @@ fn without_telegrams_the_line_settings_take_turns_for_ever() {
 }
 
 #[test]
+fn while_somebody_else_has_the_receiver_nothing_is_missed_and_no_speed_tried() {
+    let outcome = Bench::new().run(async |line| {
+        line.take_receiver(true);
+        pause(100_300).await;
+        line.take_receiver(false);
+        // As long as ever, from now on: looked at once a second.
+        pause(16_000).await;
+        // And taken again within the wait: that begins anew.
+        pause(10_000).await;
+        line.take_receiver(true);
+        pause(60_000).await;
+        line.take_receiver(false);
+        pause(14_000).await;
+        line.send(&Telegram::new(1).bytes());
+        pause(10).await;
+    });
+    let told = outcome.told.all();
+    let (new, old) = (LineSettings::DSMR4, LineSettings::DSMR2);
+    let timeout = Told::NoTelegram {
+        waited: 15,
+        received: 0,
+        line: new,
+        next: old,
+    };
+    assert_eq!(told, [(116_000, timeout), (200_300, Told::Accepted)]);
+    let set = outcome.log.iter();
+    let set = set.filter(|(_, done)| matches!(done, Done::Set(_)));
+    let expected = [(0, Done::Set(new)), (116_000, Done::Set(old))];
+    assert!(set.eq(&expected), "{:?}", outcome.log);
+    assert_eq!(outcome.stats.timeouts.get(), 1);
+}
+
+#[test]
 fn pinned_line_settings_stay() {
     let bench = Bench::new().set("line", "dsmr2").set("timeout", "20");
     let outcome = bench.run(async |_| pause(100_000).await);

@@ -43,6 +43,8 @@ enum Item {
 pub struct Line {
     log: RefCell<Vec<(u64, Done)>>,
     asserted: Cell<bool>,
+    /// Somebody else has the receiver.
+    taken: Cell<bool>,
     incoming: RefCell<VecDeque<Item>>,
     arrival: Signal<NoopRawMutex, ()>,
     change: Signal<NoopRawMutex, ()>,
@@ -84,6 +86,11 @@ impl Line {
             }
             incoming.pop_front();
         }
+    }
+
+    /// Gives the receiver to somebody else, or back.
+    pub fn take_receiver(&self, is_taken: bool) {
+        self.taken.set(is_taken);
     }
 
     pub fn is_asserted(&self) -> bool {
@@ -150,6 +157,10 @@ impl Port for TestPort<'_> {
 
     fn waits(&self) -> bool {
         self.waits
+    }
+
+    fn is_listening(&self) -> bool {
+        !self.line.taken.get()
     }
 
     fn line_errors(&self) -> LineErrors {

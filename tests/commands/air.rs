@@ -6,6 +6,7 @@ use std::{cell::RefCell, future::pending, net::Ipv4Addr};
 use embassy_time::{Instant, Timer};
 use metertrekker::{
     app::wifi::{Radio, Refused, Target},
+    settings::RadioSleep,
     wifi::Found,
 };
 
@@ -48,6 +49,10 @@ struct State {
     has_address: bool,
     open: Option<String>,
     power: Option<u8>,
+    is_on: bool,
+    /// When it was switched on last.
+    on_since: Option<Instant>,
+    sleep: Option<RadioSleep>,
     log: Vec<(u64, String)>,
 }
 
@@ -90,6 +95,20 @@ impl Air {
         self.0.borrow().power
     }
 
+    /// When the radio was switched on last, while it is on.
+    pub fn on_since(&self) -> Option<Instant> {
+        let state = self.0.borrow();
+        state.on_since.filter(|_| state.is_on)
+    }
+
+    pub fn sleep(&self) -> Option<RadioSleep> {
+        self.0.borrow().sleep
+    }
+
+    fn assert_on(&self) {
+        assert!(self.0.borrow().is_on, "it is off");
+    }
+
     fn tell(&self, what: impl Into<String>) {
         let second = Instant::now().as_secs();
         self.0.borrow_mut().log.push((second, what.into()));
@@ -97,12 +116,33 @@ impl Air {
 }
 
 impl Radio for &Air {
+    fn turn_on(&mut self) {
+        let mut state = self.0.borrow_mut();
+        assert!(!state.is_on, "it is on");
+        state.is_on = true;
+        state.on_since = Some(Instant::now());
+        // It has forgotten what it was told.
+        (state.power, state.sleep) = (None, None);
+    }
+
+    fn turn_off(&mut self) {
+        assert_eq!((self.joined(), self.access_point()), (None, None));
+        self.0.borrow_mut().is_on = false;
+    }
+
+    fn set_sleep(&mut self, sleep: RadioSleep) {
+        self.assert_on();
+        self.0.borrow_mut().sleep = Some(sleep);
+    }
+
     fn set_power(&mut self, dbm: u8) {
+        self.assert_on();
         self.0.borrow_mut().power = Some(dbm);
     }
 
     async fn scan(&mut self, see: &mut dyn FnMut(&Found<'_>)) -> Result<(), Refused> {
         self.tell("scan");
+        self.assert_on();
         assert_eq!(self.joined(), None, "it would lose its network");
         Timer::after_secs(2).await;
         let networks = self.0.borrow().networks.clone();
@@ -120,6 +160,7 @@ impl Radio for &Air {
 
     async fn join(&mut self, target: &Target<'_>) -> Result<(), Refused> {
         self.tell(format!("join {}", target.ssid));
+        self.assert_on();
         assert_eq!(self.joined(), None, "it is in a network");
         Timer::after_secs(1).await;
         let networks = self.0.borrow().networks.clone();
@@ -189,6 +230,7 @@ impl Radio for &Air {
 
     fn open(&mut self, name: &str) {
         self.tell(format!("open {name}"));
+        self.assert_on();
         assert_eq!(self.joined(), None, "one interface at a time");
         let before = self.0.borrow_mut().open.replace(name.into());
         assert_eq!(before, None, "it is open");

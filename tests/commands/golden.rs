@@ -325,6 +325,7 @@ fn the_longest_answers_fit() {
                 "false",
                 "optional",
                 "dsmr4",
+                "modem",
                 "3",
             ];
             let quotes = [64, 32].map(|count| "\"".repeat(count));

@@ -13,8 +13,9 @@ use metertrekker::{
         server::{self, SESSIONS},
         session::Room,
         stats::Stats,
-        wifi,
+        wifi::{self, Start},
     },
+    settings::RadioSleep,
     smartmeter::{
         answer::{Answer, Whole},
         device::{Client, Peer},
@@ -39,6 +40,16 @@ fn on_air(
     network: &Network<'_>,
     script: impl AsyncFnOnce(&TheDevice<'_, '_>),
 ) {
+    started(Start::Restart, air, known, network, script);
+}
+
+fn started(
+    start: Start,
+    air: &Air,
+    known: &[(&str, &str)],
+    network: &Network<'_>,
+    script: impl AsyncFnOnce(&TheDevice<'_, '_>),
+) {
     with_device(
         "smartmeterX",
         || None,
@@ -54,7 +65,7 @@ fn on_air(
                 device.keep_log(),
             );
             let mut radio = air;
-            let radio = wifi::run(device, &mut radio);
+            let radio = wifi::run(device, &mut radio, start);
             match select(select(tasks, radio), script(device)).await {
                 Either::First(_) => unreachable!(),
                 Either::Second(()) => {}
@@ -62,8 +73,8 @@ fn on_air(
         },
     );
     assert_eq!(
-        (air.joined(), air.access_point()),
-        (None, None),
+        (air.joined(), air.access_point(), air.on_since()),
+        (None, None, None),
         "it is left on"
     );
 }
@@ -367,6 +378,124 @@ fn a_new_name_and_another_power_are_taken_up_at_the_next_look() {
     });
 }
 
+/// A setting of the device's, by command.
+async fn set(device: &TheDevice<'_, '_>, name: &str, value: Json) {
+    let line = json!({"cmd": "settings", "payload": {name: value}});
+    assert_eq!(ask(device, &line).await["error"], false);
+}
+
+#[test]
+fn when_power_comes_the_radio_stays_off_for_the_delay_and_all_else_goes_on() {
+    let air = Air::new(&[HOME(-61)]);
+    let net = Network::new();
+    let known = [("home", "secret12")];
+    started(Start::Power, &air, &known, &net, async |device| {
+        let begun = Instant::now();
+        pause(2_900).await;
+        assert_eq!((air.on_since(), air.log().len()), (None, 0));
+        assert_eq!(info(device).await["ip"], "");
+        pause(200).await;
+        let delay = Duration::from_secs(3);
+        assert_eq!(air.on_since().map(|on| on - begun), Some(delay));
+        pause(5_000).await;
+        let expected = [(3, "scan"), (5, "join home")];
+        assert_eq!(air.log(), expected.map(|(at, told)| (at, told.to_owned())));
+        // A network that goes and comes is no reason to wait again.
+        air.has(&[]);
+        pause(1_000).await;
+        air.has(&[HOME(-61)]);
+        pause(6_000).await;
+        assert_eq!(air.joined(), Some(11));
+        assert_eq!(air.on_since().map(|on| on - begun), Some(delay));
+    });
+}
+
+#[test]
+fn the_delay_is_a_setting_and_a_restart_does_not_wait_for_it() {
+    block_on_virtual(async {
+        let air = Air::new(&[HOME(-61)]);
+        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let delay = async |start, from_flash: bool| {
+            let device = TheDevice::open("x", || None, &store, &stats).await;
+            if !from_flash {
+                set(&device, "start_delay", json!(240)).await;
+            }
+            let begun = Instant::now();
+            let mut radio = &air;
+            let on = async {
+                loop {
+                    if let Some(on) = air.on_since() {
+                        return on;
+                    }
+                    pause(10).await;
+                }
+            };
+            let run = wifi::run(&device, &mut radio, start);
+            match select(run, on).await {
+                Either::First(never) => match never {},
+                Either::Second(on) => (on - begun).as_secs(),
+            }
+        };
+        assert_eq!(delay(Start::Power, false).await, 240);
+        assert_eq!(delay(Start::Power, true).await, 240);
+        assert_eq!(delay(Start::Restart, true).await, 0);
+    });
+}
+
+#[test]
+fn a_future_that_is_dropped_within_the_delay_leaves_the_radio_off() {
+    block_on_virtual(async {
+        let air = Air::new(&[HOME(-61)]);
+        let mut store = Store::open(Flash::new(), 0..8192).await.unwrap();
+        let store = Mutex::new(&mut store);
+        let stats = Stats::new();
+        let device = TheDevice::open("x", || None, &store, &stats).await;
+        for milliseconds in [0, 2_999, 3_001] {
+            let mut radio = &air;
+            let cut = Duration::from_millis(milliseconds);
+            let run = wifi::run(&device, &mut radio, Start::Power);
+            let _ = with_timeout(cut, run).await;
+            assert_eq!(air.on_since(), None, "{milliseconds}");
+        }
+        assert_eq!(air.told(), ["open x", "close"]);
+    });
+}
+
+#[test]
+fn the_radio_sleeps_in_a_network_as_the_setting_says_and_never_as_access_point() {
+    let air = Air::new(&[]);
+    let net = Network::new();
+    on_air(&air, &[], &net, async |device| {
+        pause(100).await;
+        assert!(air.access_point().is_some());
+        assert_eq!(air.sleep(), Some(RadioSleep::None));
+        air.has(&[HOME(-61)]);
+        add(device, "home", "secret12").await;
+        // At the next look: the access point stays awake while a network is looked for and joined.
+        pause(32_500).await;
+        assert_eq!(air.told(), ["open smartmeterX", "scan", "join home"]);
+        assert_eq!(air.sleep(), Some(RadioSleep::None));
+        pause(1_000).await;
+        assert_eq!((air.joined(), air.access_point()), (Some(11), None));
+        assert_eq!(air.sleep(), Some(RadioSleep::Modem), "the default");
+        set(device, "radio_sleep", json!("none")).await;
+        pause(11_000).await;
+        assert_eq!(air.sleep(), Some(RadioSleep::None));
+        set(device, "radio_sleep", json!("modem")).await;
+        pause(11_000).await;
+        assert_eq!(air.sleep(), Some(RadioSleep::Modem));
+        // The network is gone, and the access point is open again.
+        air.has(&[]);
+        pause(5_000).await;
+        assert!(air.access_point().is_some());
+        assert_eq!(air.sleep(), Some(RadioSleep::None));
+        pause(60_000).await;
+        assert_eq!(air.sleep(), Some(RadioSleep::None));
+    });
+}
+
 #[test]
 fn a_future_that_is_dropped_at_any_moment_leaves_nothing_behind() {
     let silent = OnAir {
@@ -387,7 +516,7 @@ fn a_future_that_is_dropped_at_any_moment_leaves_nothing_behind() {
         for milliseconds in (0..14_000).step_by(250) {
             let mut radio = &air;
             let cut = Duration::from_millis(milliseconds);
-            let _ = with_timeout(cut, wifi::run(&device, &mut radio)).await;
+            let _ = with_timeout(cut, wifi::run(&device, &mut radio, Start::Restart)).await;
             assert_eq!((air.joined(), air.access_point()), (None, None));
             seen.push(air.told().last().cloned());
         }
@@ -397,7 +526,7 @@ fn a_future_that_is_dropped_at_any_moment_leaves_nothing_behind() {
         let began = Instant::now();
         let mut radio = &air;
         let _ = with_timeout(Duration::from_secs(20), async {
-            select(wifi::run(&device, &mut radio), async {
+            select(wifi::run(&device, &mut radio, Start::Restart), async {
                 while info(&device).await["ssid"] != "home" {
                     pause(100).await;
                 }

@@ -6,9 +6,17 @@ use embassy_futures::select::select;
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::Write;
 use metertrekker::{
+    app::{
+        detection::{Detected, Detection},
+        mailbox::Mailbox,
+        meter::Meter,
+        monitor::Monitor,
+        stats::Stats,
+    },
     p1::port::{LineErrors, LineSettings, Port},
     reading::Reading,
     receiver::{CrcPolicy, Receiver},
+    settings::Settings,
     soc::esp8266::uart::Wiring,
 };
 use ufmt::uWrite;
@@ -289,18 +297,65 @@ fn typing_keeps_the_receiver_and_releases_the_request() {
 }
 
 #[test]
-fn who_waits_for_the_console_is_told_when_it_is_done() {
+fn the_port_listens_while_p1_has_the_receiver() {
     Bench::run(D1_MINI, async |bench| {
-        bench.uart.console_done().await;
-        assert_eq!(Instant::now(), Instant::from_secs(10));
-        bench.hear(3, TERMINAL, b"x");
+        let mut port = bench.uart.p1();
+        port.request(true);
+        Timer::at(Instant::from_millis(9_999)).await;
+        assert!(!port.is_listening());
+        at(10).await;
+        assert!(port.is_listening());
+        port.request(false);
         moment().await;
-        bench.uart.console_done().await;
-        assert_eq!(Instant::now(), Instant::from_secs(70));
-        bench.uart.console_done().await;
-        assert_eq!(Instant::now(), Instant::from_secs(70));
+        assert!(!port.is_listening());
     });
 }
+
+#[test]
+fn who_types_for_minutes_makes_no_meter_missing() {
+    let (mut staged, mut waiting) = (Box::new(Reading::new()), Box::new(Reading::new()));
+    let (settings, stats) = (Settings::default(), Stats::new());
+    let mailbox = Mailbox::new(&mut waiting);
+    let detection = Detection::new();
+    detection.remember(Detected::default());
+    let mut meter = Meter::new(
+        &mut staged,
+        &settings,
+        &mailbox,
+        &stats,
+        &Silent,
+        &detection,
+    );
+    Bench::run(D1_MINI, async |bench| {
+        let mut port = bench.uart.p1();
+        let script = async {
+            // Timeouts of 15 s pass, one after the other.
+            for seconds in (9..=180).step_by(19) {
+                at(seconds).await;
+                bench.hear(3, TERMINAL, b"{");
+                assert_eq!(bench.console(Duration::from_millis(1)).await, b"{");
+            }
+            at(239).await;
+            assert!(!bench.uart.p1().is_listening());
+            assert_eq!(stats.timeouts.get(), 0);
+            at(241).await;
+            assert!(bench.uart.p1().is_listening());
+            assert_eq!(bench.chip.word(CLKDIV), 694, "at its first speed");
+            // From here on a meter is missed.
+            at(254).await;
+            assert_eq!(stats.timeouts.get(), 0);
+            at(257).await;
+            assert_eq!(stats.timeouts.get(), 1);
+            assert_eq!(bench.chip.word(CLKDIV), 8_333, "at the other speed");
+        };
+        select(meter.run(&mut port), script).await;
+    });
+}
+
+/// Tells nobody.
+struct Silent;
+
+impl Monitor for Silent {}
 
 #[test]
 fn nothing_is_asked_for_before_somebody_does() {

@@ -33,8 +33,10 @@ const GUESS: Duration = Duration::from_secs(1);
 const FORMAT_ERROR: &str = r#"JSON format error, syntax: {"cmd":<cmdName>, "[payload":{<data>}]}}"#;
 
 /// The settings that meter and publisher do not work with.
-const NOT_OF_TASKS: [&str; 6] = [
+const NOT_OF_TASKS: [&str; 8] = [
     "transmit_power",
+    "start_delay",
+    "radio_sleep",
     "command_password",
     "stream_server",
     "time_server",

@@ -10,13 +10,14 @@ use embassy_sync::{
     signal::Signal,
     watch::{Receiver, Watch},
 };
+use embassy_time::Duration;
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
 use super::{Device, at_once, events::Ip};
 use crate::{
     app::wifi::Obstacle,
-    settings::{Name, cut},
+    settings::{Name, RadioSleep, cut},
     smartmeter::{answer::Answer, command::Refusal, log::Level},
     storage::Key,
     wifi::{ACCESS_POINT, Candidates, Found, Password, Ssid},
@@ -198,6 +199,16 @@ impl<F: NorFlash> Device<'_, '_, F> {
     /// How strongly the radio may send, in dBm.
     pub fn transmit_power(&self) -> u8 {
         self.state.borrow().settings.transmit_power
+    }
+
+    /// How long after power-up the radio stays off.
+    pub fn start_delay(&self) -> Duration {
+        Duration::from_secs(self.state.borrow().settings.start_delay.into())
+    }
+
+    /// Whether the radio sleeps while the device is in a network.
+    pub fn radio_sleep(&self) -> RadioSleep {
+        self.state.borrow().settings.radio_sleep
     }
 
     /// The network is there at this address, on a board that has nothing to do for it; `None`: it is away.

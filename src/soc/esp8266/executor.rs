@@ -78,6 +78,7 @@ pub fn run(start: impl FnOnce(Spawner)) {
     let events = EVENTS.take();
     // SAFETY: the queue lives for ever, and has so many places.
     let made = unsafe { sdk::system_os_task(poll, PRIORITY, events.as_mut_ptr(), QUEUE as u8) };
+    // The SDK refuses a priority above 2 and a queue that is null or empty, and these are constants.
     assert!(made);
     POSTED.store(false, Ordering::Release);
     post();

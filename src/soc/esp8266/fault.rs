@@ -6,19 +6,14 @@ use core::{ffi::c_void, panic::PanicInfo};
 
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::sdk;
+use super::sdk::{self, reset::*};
+use crate::app::wifi::Start;
 
 /// Where the RTC's memory is the user's, in words.
 const BLOCK: u8 = 64;
 
 /// There is a record. What a chip has there that was without power is anything.
 const MAGIC: u32 = 0x4d54_5031;
-
-/// Reasons, `enum rst_reason` in user_interface.h.
-const WATCHDOG: u32 = 1;
-const EXCEPTION: u32 = 2;
-const SOFT_WATCHDOG: u32 = 3;
-const RESTART: u32 = 4;
 
 /// Where flash is mapped.
 const MAPPED: core::ops::Range<usize> = 0x4020_0000..0x4030_0000;
@@ -114,6 +109,15 @@ impl uDisplay for Cause {
                 uwrite!(f, "restarted after a panic at {}:{}", file, line)
             }
         }
+    }
+}
+
+/// What the chip was started by. A dip of the supply may end in any reset but the one that the firmware asked for.
+pub fn start() -> Start {
+    // SAFETY: the SDK's, filled before it calls us.
+    match unsafe { sdk::system_get_rst_info().as_ref() } {
+        Some(info) if info.reason == RESTART => Start::Restart,
+        _ => Start::Power,
     }
 }
 

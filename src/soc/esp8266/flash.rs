@@ -54,7 +54,10 @@ impl NorFlashError for Error {
     }
 }
 
-/// An area of the flash chip. Addresses count from its start.
+/// Where an area starts that is none.
+const NOWHERE: u32 = u32::MAX;
+
+/// An area of the flash chip, or none: that reads as erased and takes nothing. Addresses count from its start.
 pub struct Area {
     start: u32,
     length: usize,
@@ -66,6 +69,21 @@ impl Area {
         Self {
             start: area.start,
             length: (area.end - area.start) as usize,
+        }
+    }
+
+    /// None, as long as that one.
+    pub const fn none(area: Range<u32>) -> Self {
+        Self {
+            start: NOWHERE,
+            ..Self::new(area)
+        }
+    }
+
+    fn is_there(&self) -> Result<(), Error> {
+        match self.start {
+            NOWHERE => Err(Error::Chip),
+            _ => Ok(()),
         }
     }
 }
@@ -86,6 +104,10 @@ impl ReadNorFlash for Area {
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
         nor::check(offset, bytes.len(), WORD, self.length)?;
+        if self.is_there().is_err() {
+            bytes.fill(0xFF);
+            return Ok(());
+        }
         let mut from = self.start + offset;
         for piece in bytes.chunks_mut(PIECE * WORD) {
             let mut words = [0u32; PIECE];
@@ -110,6 +132,7 @@ impl NorFlash for Area {
 
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
         let length = nor::erase_length(from, to, SECTOR, self.length)?;
+        self.is_there()?;
         let first = (self.start + from) / SECTOR as u32;
         for sector in first..first + (length / SECTOR) as u32 {
             line::wait_for_silence();
@@ -120,6 +143,7 @@ impl NorFlash for Area {
 
     async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
         nor::check(offset, bytes.len(), WORD, self.length)?;
+        self.is_there()?;
         let mut to = self.start + offset;
         for piece in bytes.chunks(PIECE * WORD) {
             let mut words = [0u32; PIECE];

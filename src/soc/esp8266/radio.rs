@@ -228,6 +228,7 @@ impl Sending for TxToken {
             spare.shorten(length);
             Some(spare)
         });
+        // There is one token at a time: the stack is done with it before it asks for the next.
         let Some(mut buffer) = buffer else {
             unreachable!("a token is made with a spare");
         };

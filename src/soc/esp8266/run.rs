@@ -42,8 +42,7 @@ use crate::{
         publisher::{self, Publisher, RX_BUFFER, TX_BUFFER},
         remote::Mqtt,
         report::Report,
-        server,
-        session::{self, serve},
+        server, session,
         stats::Stats,
         transport::SEGMENT,
         wifi as machine,
@@ -53,7 +52,7 @@ use crate::{
     settings::{Name, Settings},
     smartmeter::{
         answer,
-        device::{Change, Client, Device, Peer},
+        device::{Change, Device},
         journal::{self, Journal},
         log::Level,
         stream::packet_at,
@@ -235,10 +234,15 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let (stats, report, mailbox, detection) = (&*stats, &*report, &*mailbox, &*detection);
     let watch = &*watch;
     // Neither fails but by the chip: what was never written is started anew.
-    let opened = block_on(Store::open(Area::new(map::SETTINGS), whole(map::SETTINGS)));
-    let Ok(opened) = opened else {
-        unreachable!("the flash chip does not answer");
+    let opened = open_store(Area::new(map::SETTINGS));
+    let has_store = opened.is_some();
+    // Without settings the device can still be asked what is wrong: better than to be reset for ever.
+    let Some(opened) = opened.or_else(|| open_store(Area::none(map::SETTINGS))) else {
+        unreachable!("an area of erased sectors opens");
     };
+    if !has_store {
+        stats.storage_errors.count();
+    }
     // Without a log the device does all but remember what it said.
     let opened_log = block_on(Journal::open(Area::new(map::LOG), whole(map::LOG))).ok();
     let has_log = opened_log.is_some();
@@ -258,7 +262,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let name = &*name;
     device.adjust(|of_device| settings.clone_from(of_device));
     let (settings, device) = (&*settings, &*device);
-    tell_start(device, has_log);
+    tell_start(device, has_store, has_log);
     let monitors = MONITORS.init((report, WATCHERS.init((device, watch))));
     let seed = random();
     let remote = REMOTE.init_with(|| Mqtt::with_room());
@@ -306,13 +310,20 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     Ok(())
 }
 
+/// Opens the store; `None` when the chip does not let it be read.
+// Inlined, each call would have its own room on the stack.
+#[inline(never)]
+fn open_store(area: Area) -> Option<Store<Area>> {
+    block_on(Store::open(area, whole(map::SETTINGS))).ok()
+}
+
 /// An area, from its own start.
 fn whole(area: core::ops::Range<u32>) -> core::ops::Range<u32> {
     0..area.end - area.start
 }
 
 /// Why the chip was reset is the log's first line.
-fn tell_start(device: &TheDevice, has_log: bool) {
+fn tell_start(device: &TheDevice, has_store: bool, has_log: bool) {
     let cause = fault::last();
     let level = match cause {
         fault::Cause::Ordinary => Level::Info,
@@ -321,6 +332,14 @@ fn tell_start(device: &TheDevice, has_log: bool) {
     device.tell(level, |text| {
         let _ = uwrite!(text, "{}", cause);
     });
+    if !has_store {
+        device.tell(Level::Error, |text| {
+            let _ = uwrite!(
+                text,
+                "the settings cannot be read, and none are kept: try another module"
+            );
+        });
+    }
     if !has_log {
         device.tell(Level::Error, |text| {
             let _ = uwrite!(text, "the log cannot be read and is not kept");
@@ -352,7 +371,7 @@ async fn keep_time(device: &'static TheDevice, network: Datagrams<'static>, seed
 #[embassy_executor::task]
 async fn keep_network(device: &'static TheDevice, stack: Stack<'static>) {
     let mut wifi = Wifi::new(stack);
-    match machine::run(device, &mut wifi).await {}
+    match machine::run(device, &mut wifi, fault::start()).await {}
 }
 
 #[embassy_executor::task]
@@ -375,14 +394,10 @@ async fn keep_device(
     let terminal = || port::uart0().console();
     let console = async {
         loop {
-            // Nobody wants to see on a console that it is alive.
-            let client = Client::new(Peer::Console, Level::Warning);
-            let Some(listener) = device.log.listen() else {
+            let Some(session) = session::console(device, terminal(), terminal(), room) else {
                 return pending::<Infallible>().await;
             };
-            if serve(device, client, listener, terminal(), terminal(), room).await
-                == session::End::Closed
-            {
+            if session.await == session::End::Closed {
                 return pending().await;
             }
         }

@@ -239,8 +239,24 @@ pub mod reason {
 pub const WRONG_PASSWORD: u8 = 2;
 
 /// Modes, user_interface.h.
+pub const NULL_MODE: u8 = 0;
 pub const STATION_MODE: u8 = 1;
 pub const STATION_AND_AP_MODE: u8 = 3;
+
+/// `enum sleep_type`, user_interface.h.
+pub const NONE_SLEEP: u32 = 0;
+pub const MODEM_SLEEP: u32 = 2;
+
+/// What `wifi_fpm_do_sleep` takes for "until it is woken"; nothing else is taken as long.
+pub const FOR_EVER: u32 = 0x0fff_ffff;
+
+/// Why the chip was reset, `enum rst_reason` in user_interface.h.
+pub mod reset {
+    pub const WATCHDOG: u32 = 1;
+    pub const EXCEPTION: u32 = 2;
+    pub const SOFT_WATCHDOG: u32 = 3;
+    pub const RESTART: u32 = 4;
+}
 
 /// Interfaces, user_interface.h.
 pub const STATION: u8 = 0;
@@ -269,6 +285,12 @@ unsafe extern "C" {
     pub fn system_rtc_mem_write(block: u8, from: *const c_void, length: u16) -> bool;
     pub fn system_partition_table_regist(table: *const Partition, count: u32, map: u32) -> bool;
     pub safe fn wifi_set_opmode_current(mode: u8) -> bool;
+    pub safe fn wifi_set_sleep_type(kind: u32) -> bool;
+    pub safe fn wifi_fpm_set_sleep_type(kind: u32);
+    pub safe fn wifi_fpm_open();
+    pub safe fn wifi_fpm_close();
+    pub safe fn wifi_fpm_do_sleep(us: u32) -> i8;
+    pub safe fn wifi_fpm_do_wakeup();
     pub fn wifi_get_macaddr(interface: u8, address: *mut u8) -> bool;
     pub safe fn wifi_set_event_handler_cb(handler: extern "C" fn(*const WifiEvent));
     pub fn wifi_station_set_config_current(config: *mut StationConfig) -> bool;

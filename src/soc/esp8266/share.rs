@@ -55,13 +55,8 @@ impl Share {
         }
     }
 
-    /// When the console's own time is over, if it is not yet.
-    pub fn is_kept_until(&self, now: Instant) -> Option<Instant> {
-        (now < self.console_until).then_some(self.console_until)
-    }
-
     /// When that changes by itself.
     pub fn changes(&self, now: Instant) -> Option<Instant> {
-        self.is_kept_until(now).filter(|_| self.asked)
+        (self.asked && now < self.console_until).then_some(self.console_until)
     }
 }

@@ -70,7 +70,8 @@ extern "C" fn user_pre_init() {
     let known = unsafe {
         sdk::system_partition_table_regist(PARTITIONS.as_ptr(), PARTITIONS.len() as u32, SIZE_MAP)
     };
-    // Another size in the image's header than in the board's file: nothing would be where it is looked for.
+    // Another size in the image's header than in the board's file, which only a tool that rewrites the header can do: nothing would be
+    // where it is looked for.
     assert!(known);
 }
 
@@ -94,6 +95,7 @@ fn handle_narrow_loads() {
 extern "C" fn user_init() {
     // The transmitter is the console's.
     sdk::system_set_os_print(0);
+    wifi::keep_off();
     sdk::system_init_done_cb(start);
 }
 
@@ -109,6 +111,7 @@ extern "C" fn start() {
     sdk::ets_isr_unmask(1 << port::INTERRUPT);
     wifi::start();
     executor::run(|spawner: Spawner| {
+        // It can only be that a task has been spawned before, and this comes once.
         if run::start(&spawner).is_err() {
             unreachable!("each task is spawned once");
         }

@@ -365,19 +365,6 @@ impl<R: Registers, const N: usize> Uart0<R, N> {
         }
     }
 
-    /// Waits until the console's own time is over. Until then a meter task would wait for telegrams in vain, and try other speeds.
-    pub async fn console_done(&self) {
-        loop {
-            let now = Instant::now();
-            let share = self.state.borrow().as_ref().map(|state| state.share);
-            match share.map(|share| share.is_kept_until(now)) {
-                Some(None) => return,
-                Some(Some(until)) => Timer::at(until).await,
-                None => Timer::after(LOOK).await,
-            }
-        }
-    }
-
     /// Gives the receiver to console and P1 in turn and asks for telegrams, for ever.
     pub async fn keep(&self, request: &mut impl Output) -> Infallible {
         loop {
@@ -515,6 +502,11 @@ impl<R: Registers, const N: usize> Port for P1<'_, R, N> {
             state.share.ask(asserted);
         }
         self.uart.changed.signal(());
+    }
+
+    fn is_listening(&self) -> bool {
+        let state = self.uart.state.borrow();
+        (state.as_ref()).is_some_and(|state| state.mode.owner == Owner::P1)
     }
 
     fn line_errors(&self) -> LineErrors {

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     app::wifi::{Radio, Refused, Target},
+    settings::RadioSleep,
     wifi::{ACCESS_POINT, Found},
 };
 
@@ -98,13 +99,23 @@ impl Drop for Loan {
     }
 }
 
-/// Prepares the vendor's station: it does nothing by itself.
+/// Has the SDK start neither station nor access point, whatever it remembers. For `user_init`: the SDK starts them after it.
+pub fn keep_off() {
+    sdk::wifi_set_opmode_current(sdk::NULL_MODE);
+}
+
+/// Prepares the radio, and has it sleep until it is [turned on](Radio::turn_on).
 pub fn start() {
     sdk::wifi_set_event_handler_cb(on_event);
-    sdk::wifi_set_opmode_current(sdk::STATION_MODE);
-    sdk::wifi_station_set_auto_connect(0);
-    sdk::wifi_station_set_reconnect_policy(false);
-    sdk::wifi_station_dhcpc_stop();
+    sleep();
+}
+
+/// Closes the radio for as long as there is no station. The SDK does it when it has nothing else to do, so its noise is there until then.
+fn sleep() {
+    sdk::wifi_fpm_set_sleep_type(sdk::MODEM_SLEEP);
+    sdk::wifi_fpm_open();
+    // It stops for ever with a station, and refuses before it was opened: neither is so here.
+    sdk::wifi_fpm_do_sleep(sdk::FOR_EVER);
 }
 
 /// A task of the SDK comes here.
@@ -185,6 +196,7 @@ extern "C" fn on_scanned(first: *const Bss, status: u32) {
 pub struct Wifi {
     stack: Stack<'static>,
     address: Option<Ipv4Addr>,
+    is_on: bool,
     is_open: bool,
 }
 
@@ -194,6 +206,7 @@ impl Wifi {
         Self {
             stack,
             address: None,
+            is_on: false,
             is_open: false,
         }
     }
@@ -215,6 +228,32 @@ fn padded<const N: usize>(text: &str) -> [u8; N] {
 }
 
 impl Radio for Wifi {
+    fn turn_on(&mut self) {
+        // The first does nothing when the radio has not closed yet, the second when it has not been asked to.
+        sdk::wifi_fpm_do_wakeup();
+        sdk::wifi_fpm_close();
+        sdk::wifi_set_opmode_current(sdk::STATION_MODE);
+        // It does nothing by itself; all three are for a station that is there.
+        sdk::wifi_station_set_auto_connect(0);
+        sdk::wifi_station_set_reconnect_policy(false);
+        sdk::wifi_station_dhcpc_stop();
+        self.is_on = true;
+    }
+
+    fn turn_off(&mut self) {
+        if core::mem::take(&mut self.is_on) {
+            sdk::wifi_set_opmode_current(sdk::NULL_MODE);
+            sleep();
+        }
+    }
+
+    fn set_sleep(&mut self, sleep: RadioSleep) {
+        sdk::wifi_set_sleep_type(match sleep {
+            RadioSleep::None => sdk::NONE_SLEEP,
+            RadioSleep::Modem => sdk::MODEM_SLEEP,
+        });
+    }
+
     fn set_power(&mut self, dbm: u8) {
         sdk::system_phy_set_max_tpw(dbm.min(MOST_DBM) * 4);
     }
@@ -353,8 +392,8 @@ impl Radio for Wifi {
     }
 
     fn close(&mut self) {
-        sdk::wifi_set_opmode_current(sdk::STATION_MODE);
         if core::mem::take(&mut self.is_open) {
+            sdk::wifi_set_opmode_current(sdk::STATION_MODE);
             radio::give(Interface::None);
             self.stack.set_config_v4(ConfigV4::None);
         }

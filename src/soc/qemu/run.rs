@@ -42,7 +42,7 @@ use crate::{
         remote::Mqtt,
         report::Report,
         server::{self, Doors},
-        session::{self, serve},
+        session,
         stats::Stats,
         transport::SEGMENT,
     },
@@ -51,9 +51,8 @@ use crate::{
     settings::{KEYS, Settings},
     smartmeter::{
         answer,
-        device::{Change, Client, Device, Peer},
+        device::{Change, Device},
         journal::{self, Journal},
-        log::Level,
         stream::packet_at,
     },
     soc::{
@@ -451,14 +450,10 @@ async fn keep_device(
 ) {
     let console = async {
         loop {
-            // Nobody wants to see on a console that it is alive.
-            let client = Client::new(Peer::Console, Level::Warning);
-            let Some(listener) = device.log.listen() else {
+            let Some(session) = session::console(device, terminal, terminal, room) else {
                 return pending::<Infallible>().await;
             };
-            if serve(device, client, listener, terminal, terminal, room).await
-                == session::End::Closed
-            {
+            if session.await == session::End::Closed {
                 return pending().await;
             }
         }

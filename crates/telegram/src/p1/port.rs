@@ -80,6 +80,11 @@ pub trait Port {
         false
     }
 
+    /// Whether the meter would be heard now. A board's console may share its receiver: then nobody waits for a telegram.
+    fn is_listening(&self) -> bool {
+        true
+    }
+
     /// Receive errors since start.
     fn line_errors(&self) -> LineErrors;
 }

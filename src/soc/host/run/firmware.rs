@@ -32,8 +32,7 @@ use crate::{
         ntp, outlet,
         publisher::{self, Publisher},
         remote::Mqtt,
-        server,
-        session::{self, serve},
+        server, session,
         stats::Stats,
     },
     mdns,
@@ -41,9 +40,8 @@ use crate::{
     reading::Reading,
     settings::{KEYS, Settings},
     smartmeter::{
-        device::{Change, Client, Device, Peer},
+        device::{Change, Device},
         journal,
-        log::Level,
         stream::Packet,
     },
     soc::host::{
@@ -152,15 +150,12 @@ impl Clients {
                 return pending().await;
             };
             loop {
-                // Nobody wants to see on a console that it is alive.
-                let client = Client::new(Peer::Console, Level::Warning);
-                let Some(listener) = device.log.listen() else {
-                    return pending().await;
-                };
                 let (input, output) = console.split();
                 let room = &mut self.console_room;
-                let end = serve(device, client, listener, input, output, room).await;
-                if end == session::End::Closed {
+                let Some(session) = session::console(device, input, output, room) else {
+                    return pending().await;
+                };
+                if session.await == session::End::Closed {
                     return pending().await;
                 }
             }

@@ -361,7 +361,8 @@ impl Ram {
             .find_map(|(name, _, line)| Some((name, line.r#in.as_ref()?.span().start)));
         let Some(budget) = &self.iram else {
             let (name, start) = placed?;
-            let problem = format!("`{name}` is in IRAM: [ram] needs `iram`, the bytes for such lines");
+            let problem =
+                format!("`{name}` is in IRAM: [ram] needs `iram`, the bytes for such lines");
             return Some((start, problem));
         };
         if self.heap.is_none() {

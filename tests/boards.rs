@@ -499,7 +499,10 @@ fn lines_in_iram_have_a_budget_of_their_own() {
     let text = text.replace("budget = 1700", "budget = 1400\nheap = 500\niram = 250");
     let udp = "udp = { bytes = 100, in = \"iram\",";
     let text = text.replace("udp = { bytes = 100,", udp);
-    let text = text.replace("sessions = { bytes = 100,", "sessions = { bytes = 100, in = \"iram\",");
+    let text = text.replace(
+        "sessions = { bytes = 100,",
+        "sessions = { bytes = 100, in = \"iram\",",
+    );
     let text = text + "cold_rest = { bytes = 50, in = \"iram\", for = \"x\" }\n";
     let board = board::read("boards/x.toml", &text).unwrap();
     let script = board.linker_script();

@@ -209,13 +209,8 @@ where
         loop {
             let connections = self.stats.connections.get();
             in_flight |= !session.is_publish_quiescent();
-            let until_lost = self.connection(
-                &mut session,
-                gathered,
-                &mut changes,
-                &mut in_flight,
-                since,
-            );
+            let until_lost =
+                self.connection(&mut session, gathered, &mut changes, &mut in_flight, since);
             let Err(lost) = until_lost.await else {
                 return Ok(());
             };

@@ -109,7 +109,9 @@ fn access(index: usize, at: usize, ps: u32, start: &Registers, alarm: Option<u32
     // The code accesses two bytes ahead.
     registers[base] = mirrored(address) + at as u32 - 2;
     let mut wanted = registers;
-    let mut wanted_bytes = [0x11, 0x82, 0x93, 0x24, 0xa5, 0x36, 0x47, 0xb8, 0, 0, 0, 0, 0xff, 0xfe, 0xfd, 0xfc];
+    let mut wanted_bytes = [
+        0x11, 0x82, 0x93, 0x24, 0xa5, 0x36, 0x47, 0xb8, 0, 0, 0, 0, 0xff, 0xfe, 0xfd, 0xfc,
+    ];
     unsafe { target.write_volatile(wanted_bytes) };
     match is_store {
         true => {
@@ -134,7 +136,10 @@ fn access(index: usize, at: usize, ps: u32, start: &Registers, alarm: Option<u32
             say_hex("  wanted", wanted);
         }
         for (found, wanted) in bytes.iter().zip(wanted_bytes) {
-            say_hex("  found byte, wanted", u32::from(*found) << 8 | u32::from(wanted));
+            say_hex(
+                "  found byte, wanted",
+                u32::from(*found) << 8 | u32::from(wanted),
+            );
         }
     }
     right
@@ -179,7 +184,9 @@ fn at_each_moment(start: &Registers, names: [&str; 3]) {
     let enough = held_back.iter().all(|times| *times > 30);
     check(held, enough);
     if !enough {
-        held_back.iter().for_each(|times| say_hex("held back:", *times));
+        held_back
+            .iter()
+            .for_each(|times| say_hex("held back:", *times));
     }
 }
 
@@ -190,10 +197,15 @@ fn main() -> ! {
         "constants lie in flash",
         FLASH.0.as_ptr() as u32 >> 20 == 0x402,
     );
-    let targets = [addr_of_mut!(TARGET) as u32, addr_of_mut!(TARGET_WITHIN) as u32];
+    let targets = [
+        addr_of_mut!(TARGET) as u32,
+        addr_of_mut!(TARGET_WITHIN) as u32,
+    ];
     check(
         "targets lie in IRAM",
-        targets.iter().all(|target| target >> 15 == 0x4010_0000 >> 15),
+        targets
+            .iter()
+            .all(|target| target >> 15 == 0x4010_0000 >> 15),
     );
     let places = (0..ALL).all(|index| code(index) % 4 == (index / 32 % 4) as u32);
     check("accesses at each place in a word", places);

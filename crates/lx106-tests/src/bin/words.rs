@@ -67,6 +67,9 @@ fn main() -> ! {
         }
     }
     let end = timer::get_cycle_count();
-    check("copied and compared", right && begin != middle && middle != end);
+    check(
+        "copied and compared",
+        right && begin != middle && middle != end,
+    );
     semihosting::exit(0)
 }

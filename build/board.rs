@@ -55,6 +55,8 @@ struct Ram {
     owed: Option<Spanned<u32>>,
     /// What the vendor's libraries are to find free for a heap of theirs; they have their own memory for the stack then.
     heap: Option<u32>,
+    /// What the lines may take that are in IRAM, beside code.
+    iram: Option<Spanned<u32>>,
     lines: Lines,
 }
 
@@ -63,8 +65,18 @@ struct Ram {
 #[serde(deny_unknown_fields)]
 struct Line {
     bytes: Spanned<u32>,
+    /// Data memory, when nothing is said.
+    r#in: Option<Spanned<Place>>,
     #[allow(dead_code)] // For people.
     r#for: String,
+}
+
+/// Where a part lies that is not in data memory.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Place {
+    /// With the code, where only words can be stored.
+    Iram,
 }
 
 /// Declares the lines that a ledger has, and those that it may have: each becomes a constant of the code.
@@ -107,6 +119,8 @@ lines! {
     stack STACK,
     ;
     dhcp DHCP,
+    cold_tasks COLD_TASKS,
+    cold_rest COLD_REST,
 }
 
 #[derive(Debug, Deserialize)]
@@ -305,6 +319,9 @@ impl Ram {
             let problem = format!("`{name}` takes 0 bytes; name what it takes");
             return Some((line.bytes.span().start, problem));
         }
+        if let Some(problem) = self.iram_problem() {
+            return Some(problem);
+        }
         let sum = u64::from(match self.heap {
             Some(_) => self.variables(),
             None => self.variables() + *self.lines.stack.bytes.get_ref(),
@@ -333,6 +350,34 @@ impl Ram {
             }
             _ => None,
         }
+    }
+}
+
+impl Ram {
+    fn iram_problem(&self) -> Option<(usize, String)> {
+        let placed = self
+            .lines
+            .all()
+            .find_map(|(name, _, line)| Some((name, line.r#in.as_ref()?.span().start)));
+        let Some(budget) = &self.iram else {
+            let (name, start) = placed?;
+            let problem =
+                format!("`{name}` is in IRAM: [ram] needs `iram`, the bytes for such lines");
+            return Some((start, problem));
+        };
+        if self.heap.is_none() {
+            let problem = "`iram`: without a `heap` all of data memory is the image's own";
+            return Some((budget.span().start, problem.into()));
+        }
+        if let Some(place) = &self.lines.stack.r#in {
+            return Some((place.span().start, "`stack` cannot be in IRAM".into()));
+        }
+        let (sum, budget_bytes) = (self.variables_in_iram(), *budget.get_ref());
+        let over = sum.checked_sub(budget_bytes).filter(|over| *over > 0)?;
+        let problem = format!(
+            "the lines of [ram] in IRAM take {sum} bytes, {over} more than the {budget_bytes} of `iram`"
+        );
+        Some((budget.span().start, problem))
     }
 }
 
@@ -400,14 +445,21 @@ impl Board {
 }
 
 impl Ram {
-    /// The lines but the stack's.
+    fn sum(&self, is_in_iram: bool) -> u32 {
+        let lines = self.lines.all().map(|(_, _, line)| line);
+        lines
+            .filter(|line| line.r#in.is_some() == is_in_iram)
+            .map(|line| *line.bytes.get_ref())
+            .sum()
+    }
+
+    /// The lines in data memory but the stack's.
     fn variables(&self) -> u32 {
-        let sum: u32 = self
-            .lines
-            .all()
-            .map(|(_, _, line)| *line.bytes.get_ref())
-            .sum();
-        sum - *self.lines.stack.bytes.get_ref()
+        self.sum(false) - *self.lines.stack.bytes.get_ref()
+    }
+
+    fn variables_in_iram(&self) -> u32 {
+        self.sum(true)
     }
 
     /// What only the linker knows: it stops when the ledger's lines are not kept.
@@ -424,10 +476,13 @@ ASSERT(_stack_end - _stack_limit >= {stack}, \"{soc}: the stack is shorter than 
         };
         let budget = *self.budget.get_ref();
         let owed = self.owed.as_ref().map_or(0, |owed| *owed.get_ref());
+        let cold = self.variables_in_iram();
         format!(
             "
 ASSERT(_own_variables <= {variables}, \"{soc}: variables are longer than their lines in the board's [ram]\")
 ASSERT(_own_variables + {SLACK} >= {variables}, \"{soc}: variables are much shorter than their lines in the board's [ram]: lower those\")
+ASSERT(_cold_variables <= {cold}, \"{soc}: variables in IRAM are longer than their lines in the board's [ram]\")
+ASSERT(_cold_variables + {SLACK} >= {cold}, \"{soc}: variables in IRAM are much shorter than their lines in the board's [ram]: lower those\")
 ASSERT(_vendor_variables + {budget} + {heap} <= LENGTH(dram), \"{soc}: with the vendor's variables and heap, dram has no room for the board's budget\")
 ASSERT(_heap_end - _heap_start + {owed} >= {heap}, \"{soc}: too little is left for the vendor's heap\")
 ASSERT(_stack_end - _stack_limit >= {stack}, \"{soc}: the stack is shorter than its line in the board's [ram]\")

@@ -483,11 +483,68 @@ fn with_vendor_libraries_the_linker_looks_after_their_heap() {
 
 ASSERT(_own_variables <= 1650, \"qemu: variables are longer than their lines in the board's [ram]\")
 ASSERT(_own_variables + 512 >= 1650, \"qemu: variables are much shorter than their lines in the board's [ram]: lower those\")
+ASSERT(_cold_variables <= 0, \"qemu: variables in IRAM are longer than their lines in the board's [ram]\")
+ASSERT(_cold_variables + 512 >= 0, \"qemu: variables in IRAM are much shorter than their lines in the board's [ram]: lower those\")
 ASSERT(_vendor_variables + 1600 + 500 <= LENGTH(dram), \"qemu: with the vendor's variables and heap, dram has no room for the board's budget\")
 ASSERT(_heap_end - _heap_start + 100 >= 500, \"qemu: too little is left for the vendor's heap\")
 ASSERT(_stack_end - _stack_limit >= 100, \"qemu: the stack is shorter than its line in the board's [ram]\")
 "
     );
+}
+
+#[test]
+fn lines_in_iram_have_a_budget_of_their_own() {
+    let memory = "stack = { origin = 0x3fffe000, length = 0x2000 }\n[ram]\n";
+    let text = with_ram(RAM).replace("[ram]\n", memory);
+    let text = text.replace("budget = 1700", "budget = 1400\nheap = 500\niram = 250");
+    let udp = "udp = { bytes = 100, in = \"iram\",";
+    let text = text.replace("udp = { bytes = 100,", udp);
+    let text = text.replace(
+        "sessions = { bytes = 100,",
+        "sessions = { bytes = 100, in = \"iram\",",
+    );
+    let text = text + "cold_rest = { bytes = 50, in = \"iram\", for = \"x\" }\n";
+    let board = board::read("boards/x.toml", &text).unwrap();
+    let script = board.linker_script();
+    for assertion in [
+        "ASSERT(_own_variables <= 1400, \"qemu: variables are longer than their lines in the board's [ram]\")",
+        "ASSERT(_cold_variables <= 250, \"qemu: variables in IRAM are longer than their lines in the board's [ram]\")",
+        "ASSERT(_cold_variables + 512 >= 250, \"qemu: variables in IRAM are much shorter than their lines in the board's [ram]: lower those\")",
+    ] {
+        assert!(script.lines().any(|line| line == assertion), "{script}");
+    }
+    let constants = board.ram_constants();
+    assert!(constants.contains("\npub const UDP: usize = 100;\n"));
+    for (from, to, expected) in [
+        (
+            "iram = 250",
+            "iram = 249",
+            "boards/x.toml:15: the lines of [ram] in IRAM take 250 bytes, 1 more than the 249 of `iram`",
+        ),
+        (
+            "iram = 250\n",
+            "",
+            "boards/x.toml:22: `sessions` is in IRAM: [ram] needs `iram`, the bytes for such lines",
+        ),
+        (
+            "heap = 500\n",
+            "",
+            "boards/x.toml:14: `iram`: without a `heap` all of data memory is the image's own",
+        ),
+        (
+            "stack = { bytes = 100,",
+            "stack = { bytes = 100, in = \"iram\",",
+            "boards/x.toml:33: `stack` cannot be in IRAM",
+        ),
+        (
+            udp,
+            "udp = { bytes = 100, in = \"irom\",",
+            "boards/x.toml:26: unknown variant `irom`, expected `iram`",
+        ),
+    ] {
+        assert!(text.contains(from), "{from}");
+        assert_eq!(problem(&text.replace(from, to)), expected);
+    }
 }
 
 #[test]
@@ -537,7 +594,7 @@ fn a_ledger_that_contradicts_itself_is_refused() {
             "ring = ",
             "rings = ",
             "boards/x.toml:14: unknown field `rings`, expected one of `ring`, `readings`, `meter`, `mqtt_rx`, `mqtt_tx`, \
-             `command_sockets`, `sessions`, `device`, `mqtt_commands`, `udp`, `socket_rx`, `socket_tx`, `network`, `common`, `tasks`, `rest`, `stack`, `dhcp`",
+             `command_sockets`, `sessions`, `device`, `mqtt_commands`, `udp`, `socket_rx`, `socket_tx`, `network`, `common`, `tasks`, `rest`, `stack`, `dhcp`, `cold_tasks`, `cold_rest`",
         ),
     ] {
         assert_eq!(problem(&with_ram(&RAM.replace(from, to))), expected);

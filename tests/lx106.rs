@@ -84,16 +84,17 @@ fn outputs_of_a_board_start_off_and_drive_their_pins() {
 }
 
 #[test]
-fn narrow_loads_from_flash_change_their_register_alone() {
-    all_ok("narrow", 14);
+fn narrow_accesses_change_their_register_or_their_part_of_a_word_alone() {
+    all_ok("narrow", 19);
 }
 
 #[test]
 fn copying_filling_and_comparing_do_as_loops_over_bytes() {
-    all_ok("memory", 11);
+    all_ok("memory", 22);
 }
 
-/// Runs the image `refused` with a word and checks its report: what is no narrow load from flash is a fault, with all registers.
+/// Runs the image `refused` with a word and checks its report: what is neither a narrow load from flash nor a narrow
+/// store into IRAM is a fault, with all registers.
 fn refused(word: &str) {
     let Some(output) = run_with_word("refused", word) else {
         return;
@@ -125,7 +126,7 @@ fn refused(word: &str) {
 }
 
 #[test]
-fn what_is_no_narrow_load_from_flash_is_reported_with_all_registers() {
+fn what_is_no_narrow_access_to_flash_or_iram_is_reported_with_all_registers() {
     for word in [
         "byte-in-ram",
         "odd-halfword",
@@ -134,6 +135,10 @@ fn what_is_no_narrow_load_from_flash_is_reported_with_all_registers() {
         "store-byte",
         "store-halfword",
         "store-word",
+        "store-byte-in-rom",
+        "store-byte-behind-iram",
+        "store-odd-halfword",
+        "store-word-in-iram",
     ] {
         refused(word);
     }

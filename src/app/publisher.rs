@@ -126,28 +126,8 @@ impl Default for Room {
     }
 }
 
-/// The topics that do not belong to a metric.
-struct Topics {
-    status: Topic,
-    notify: Topic,
-    influx: Topic,
-}
-
-impl Topics {
-    fn new(settings: &Settings) -> Self {
-        let topic = |below: &str| {
-            let mut topic = Topic::new();
-            let _ = topic.push_str(&settings.root);
-            let _ = topic.push_str(below);
-            topic
-        };
-        Self {
-            status: topic("/status"),
-            notify: topic(&settings.notify_topic),
-            influx: topic(&settings.influx_topic),
-        }
-    }
-}
+/// The status's topic, below the root.
+const STATUS: &str = "/status";
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,24 +200,17 @@ where
         room: &mut Room<GATHERED>,
     ) -> Result<(), ConfigError> {
         let Room { rx, tx, gathered } = room;
-        let topics = Topics::new(self.settings);
         let mut changes = Changes::new();
         self.recall(&mut changes).await;
-        let mut session = Session::new(self.config(&topics, Buffers::new(rx, tx))?);
+        let mut session = Session::new(self.config(Buffers::new(rx, tx))?);
         let mut backoff = Backoff::new(self.seed);
         let mut since = Instant::now();
         let mut in_flight = false;
         loop {
             let connections = self.stats.connections.get();
             in_flight |= !session.is_publish_quiescent();
-            let until_lost = self.connection(
-                &mut session,
-                gathered,
-                &topics,
-                &mut changes,
-                &mut in_flight,
-                since,
-            );
+            let until_lost =
+                self.connection(&mut session, gathered, &mut changes, &mut in_flight, since);
             let Err(lost) = until_lost.await else {
                 return Ok(());
             };
@@ -254,11 +227,15 @@ where
         }
     }
 
-    fn config<'b>(
-        &self,
-        topics: &Topics,
-        buffers: Buffers<'b>,
-    ) -> Result<ConfigBuilder<'b>, ConfigError>
+    /// A topic of the settings. One that is too long is cut: the settings' own never are.
+    fn topic(&self, below: &str) -> Topic {
+        let mut topic = Topic::new();
+        let _ = topic.push_str(&self.settings.root);
+        let _ = topic.push_str(below);
+        topic
+    }
+
+    fn config<'b>(&self, buffers: Buffers<'b>) -> Result<ConfigBuilder<'b>, ConfigError>
     where
         Self: 'b,
     {
@@ -268,7 +245,7 @@ where
         } else {
             &settings.client_id
         };
-        let will = Will::new(&topics.status, OFFLINE, &[])?;
+        let will = Will::new(&self.topic(STATUS), OFFLINE, &[])?;
         let config = ConfigBuilder::new(buffers)
             .client_id(client_id)?
             .keepalive_interval(KEEP_ALIVE_SECONDS)
@@ -286,7 +263,6 @@ where
         &mut self,
         session: &mut Session<'_>,
         gathered: &mut Gathered,
-        topics: &Topics,
         changes: &mut Changes,
         in_flight: &mut bool,
         since: Instant,
@@ -313,7 +289,7 @@ where
             }
         }
         changes.new_connection();
-        let announced = self.announce(&mut link, topics, after);
+        let announced = self.announce(&mut link, after);
         with_timeout(STEP, announced).await??;
         with_timeout(STEP, self.subscribe(&mut link)).await??;
         let mut answered = Instant::now();
@@ -325,11 +301,11 @@ where
                     if link.session().is_publish_quiescent() {
                         answered = Instant::now();
                     }
-                    let published = self.publish(&mut link, &reading, topics, changes);
+                    let published = self.publish(&mut link, &reading, changes);
                     with_timeout(STEP, published).await??;
                     reading.done();
                 }
-                Either3::First(None) => return self.finish(link, topics, changes).await,
+                Either3::First(None) => return self.finish(link, changes).await,
                 Either3::Second(progress) => {
                     progress?;
                     answered = Instant::now();
@@ -418,13 +394,12 @@ where
     async fn announce<S: Io<Error = E>>(
         &self,
         link: &mut Link<'_, '_, '_, S>,
-        topics: &Topics,
         after: Duration,
     ) -> Result<(), Lost<E>> {
         let birth = |buffer: &mut [u8]| copy(ONLINE, buffer);
         let (qos, until) = (QoS::AtLeastOnce, Instant::now() + PATIENCE);
-        self.send(link, &topics.status, qos, true, birth, until)
-            .await?;
+        let mut topic = self.topic(STATUS);
+        self.send(link, &topic, qos, true, birth, until).await?;
         let tenths = after.as_millis() / 100;
         let mut text = heapless::String::<128>::new();
         // A name that is too long cuts the message short, which does no harm.
@@ -437,8 +412,8 @@ where
         );
         let notify = |buffer: &mut [u8]| copy(text.as_bytes(), buffer);
         let qos = QoS::AtMostOnce;
-        self.send(link, &topics.notify, qos, false, notify, until)
-            .await?;
+        topic = self.topic(&self.settings.notify_topic);
+        self.send(link, &topic, qos, false, notify, until).await?;
         Ok(())
     }
 
@@ -447,7 +422,6 @@ where
         &self,
         link: &mut Link<'_, '_, '_, S>,
         reading: &Reading,
-        topics: &Topics,
         changes: &mut Changes,
     ) -> Result<(), Lost<E>> {
         changes.correct(reading);
@@ -464,21 +438,21 @@ where
                 let _ = missing.push(device);
             }
         };
+        let mut topic = self.topic(&settings.influx_topic);
         if influx::has_electricity(reading) {
             let changed = |value: &Value<'_>| known.is_changed(value);
             let line = |buffer: &mut [u8]| influx::electricity(reading, settings, &changed, buffer);
-            let sent = self.send(link, &topics.influx, once, false, line, until);
+            let sent = self.send(link, &topic, once, false, line, until);
             line_sent(None, sent.await?);
         }
         for device in Device::ALL {
             let at = influx::newest_at(device, reading);
             if at.is_some_and(|at| known.is_newer(device, at.utc)) {
                 let line = |buffer: &mut [u8]| influx::device(device, reading, settings, buffer);
-                let sent = self.send(link, &topics.influx, once, false, line, until);
+                let sent = self.send(link, &topic, once, false, line, until);
                 line_sent(Some(device), sent.await?);
             }
         }
-        let mut topic = Topic::new();
         for (below, value) in topics::values(reading, settings) {
             if !known.is_topic_due(&value) {
                 continue;
@@ -563,7 +537,6 @@ where
     async fn finish<S: Io<Error = E>>(
         &mut self,
         mut link: Link<'_, '_, '_, S>,
-        topics: &Topics,
         changes: &mut Changes,
     ) -> Result<(), Lost<E>> {
         let rejected = self.stats.rejected.get();
@@ -574,7 +547,8 @@ where
         self.keep(&link, changes).await;
         let farewell = |buffer: &mut [u8]| copy(OFFLINE, buffer);
         let (qos, until) = (QoS::AtLeastOnce, Instant::now() + PATIENCE);
-        let sent = self.send(&mut link, &topics.status, qos, true, farewell, until);
+        let topic = self.topic(STATUS);
+        let sent = self.send(&mut link, &topic, qos, true, farewell, until);
         with_timeout(STEP, sent).await??;
         self.settle(&mut link).await?;
         with_timeout(STEP, link.disconnect()).await??;

@@ -11,3 +11,4 @@ pub mod qemu;
 pub mod samples;
 pub mod second_reader;
 pub mod telegram;
+pub mod watch;

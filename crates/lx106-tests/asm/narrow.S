@@ -1,7 +1,7 @@
-// Narrow loads from flash, as the chip answers them.
+// Narrow loads from flash, and stores into IRAM, as the chip answers them.
 //
-// The emulator gives bytes from everywhere. It has nothing at 0x80000000 above the chip's addresses, though, and an access there
-// raises cause 15, or 9 when it is unaligned. These vectors make of it what the chip raises in flash, cause 3 and the address without
+// The emulator gives and takes bytes everywhere. It has nothing at 0x80000000 above the chip's addresses, though, and an access there
+// raises cause 15, or 9 when it is unaligned. These vectors make of it what the chip raises there, cause 3 and the address without
 // its highest bit, and leave the rest to the vectors under test: the exception, its PC and PS, and the registers are the core's own.
 // Or, with `mirror_by_tables`, they go on as the vectors of the chip's vendor libraries do, by the address that the ROM's table has for
 // the cause.
@@ -129,44 +129,50 @@ captured:
     rsync
     ret
 
-// LOADS: for each of the three loads, each place in a word, with a3 and then with the destination as the base, each destination;
-// two bytes ahead of the base.
-    .macro load instruction place destination base
+// ACCESSES: for each of the three loads and two stores, each place in a word, with a3 and then with the register itself as the base, each
+// register that is loaded or stored; two bytes ahead of the base.
+    .macro access instruction place register base
     .balign 4
     .skip   \place
-    .pushsection .rodata.loads
+    .pushsection .rodata.accesses
     .word   1f
     .popsection
-1:  \instruction a\destination, a\base, 2
+1:  \instruction a\register, a\base, 2
     j       captured
     .endm
 
-    .macro loads instruction place
+    .macro accesses instruction place
     .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    load    \instruction, \place, \n, 3
+    access  \instruction, \place, \n, 3
     .endr
     .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    load    \instruction, \place, \n, \n
+    access  \instruction, \place, \n, \n
     .endr
     .endm
 
-    .section .rodata.loads, "a"
+    .section .rodata.accesses, "a"
     .align 4
-    .global LOADS
-LOADS:
+    .global ACCESSES
+ACCESSES:
     .section .text.run_with
     .begin  no-transform
     .irp    place, 0, 1, 2, 3
-    loads   l8ui, \place
+    accesses l8ui, \place
     .endr
     .irp    place, 0, 1, 2, 3
-    loads   l16ui, \place
+    accesses l16ui, \place
     .endr
     .irp    place, 0, 1, 2, 3
-    loads   l16si, \place
+    accesses l16si, \place
+    .endr
+    .irp    place, 0, 1, 2, 3
+    accesses s8i, \place
+    .endr
+    .irp    place, 0, 1, 2, 3
+    accesses s16i, \place
     .endr
 
-// REFUSED: what is no narrow load. The address is in a4.
+// REFUSED: what is no narrow access, or none where those are done. The address is in a4.
     .macro refused instruction:vararg
     .balign 4
     .pushsection .rodata.refused

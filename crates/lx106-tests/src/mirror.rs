@@ -1,4 +1,4 @@
-//! Flash as the chip has it: see asm/narrow.S.
+//! Flash and IRAM as the chip has them: see asm/narrow.S.
 #![allow(dead_code)] // Each image uses some of it.
 
 /// a0 to a15, then SAR.
@@ -19,7 +19,7 @@ pub fn install() {
     unsafe { xtensa_lx::set_vecbase(&raw const mirror_vectors) };
 }
 
-/// Where `address` answers as the chip's flash does.
+/// Where `address` answers as the chip's flash and IRAM do.
 pub fn mirrored(address: u32) -> u32 {
     address | 1 << 31
 }
@@ -39,3 +39,7 @@ pub struct Flash(pub [u8; 8]);
 
 /// In flash; signs of bytes and halfwords differ.
 pub static FLASH: Flash = Flash([0x11, 0x82, 0x93, 0x24, 0xa5, 0x36, 0x47, 0xb8]);
+
+/// Words that lie in IRAM.
+#[repr(align(4))]
+pub struct Iram<const BYTES: usize>(pub [u8; BYTES]);

@@ -1,15 +1,21 @@
-// Narrow loads from where the chip loads only whole words.
+// Narrow loads and stores where the chip loads and stores only whole words.
 //
-// IRAM, ROM and mapped flash answer l8ui, l16ui and l16si with LoadStoreError. Here the word is loaded and its part put into the
-// register that was asked for, so that constants may lie in flash. It takes 50 to 54 instructions; what is read often is better read by words.
+// IRAM, ROM and mapped flash answer l8ui, l16ui and l16si with LoadStoreError, and IRAM s8i and s16i. Here the word is loaded, and its part
+// put into the register that was asked for, so that constants may lie in flash; or replaced by what was to be stored, so that variables may
+// lie in IRAM. A load takes 50 to 54 instructions, a store 73 or 77; what is read or written often is better done by words.
 
     .set REGION_SHIFT, 20              // address bits above: a megabyte each of ROM, IRAM and flash
     .set REGION_FIRST, 0x400
     .set REGIONS, 3
 
+    .set IRAM_SHIFT, 15                // its 32 KiB at 0x40100000
+    .set IRAM, 0x8020
+
     .set OP0_LSAI, 2                   // bits 0 to 3 of loads and stores; then t, s, r with 4 bits each, imm8 with 8
     .set R_L8UI, 0
     .set R_L16UI, 1
+    .set R_S8I, 4
+    .set R_S16I, 5
     .set R_L16SI, 9
 
 // Where registers wait. One place is enough: interrupts are held back until `rfe`, and nothing here raises an exception. Only
@@ -61,9 +67,9 @@ xtensa_lx_rt_narrow_load:
     l32i    a2, a2, 0
     srl     a2, a2
 
-    bbsi    a3, 12, .Lhalfword         // of the three, only l8ui has an even r
+    bbsi    a3, 12, .Lhalfword         // l8ui and s8i have an even r
     extui   a4, a3, 12, 4
-    bnez    a4, .Lrefuse
+    bnez    a4, .Lno_l8ui
     extui   a2, a2, 0, 8
     j       .Lloaded
 .Lhalfword:
@@ -71,7 +77,7 @@ xtensa_lx_rt_narrow_load:
     extui   a4, a3, 12, 4
     beqi    a4, R_L16UI, .Lunsigned
     addi    a4, a4, -R_L16SI
-    bnez    a4, .Lrefuse
+    bnez    a4, .Lno_l16si
     slli    a2, a2, 16
     srai    a2, a2, 16
     j       .Lloaded
@@ -123,6 +129,85 @@ xtensa_lx_rt_narrow_load:
     l32i    a2, a0, 4 * 2
     rsr.excsave1 a0
     rfe
+
+.Lno_l8ui:
+    addi    a4, a4, -R_S8I
+    bnez    a4, .Lrefuse
+    j       xtensa_lx_rt_narrow_store
+.Lno_l16si:
+    addi    a4, a4, R_L16SI - R_S16I
+    bnez    a4, .Lrefuse
+
+// Nothing but IRAM can be written by words.
+    .global xtensa_lx_rt_narrow_store
+xtensa_lx_rt_narrow_store:
+    rsr.excvaddr a4
+    srli    a2, a4, IRAM_SHIFT
+    addmi   a2, a2, -(IRAM & ~0xff)
+    addi    a2, a2, -(IRAM & 0xff)
+    bnez    a2, .Lrefuse
+
+    extui   a2, a3, 4, 4
+    movi    a4, .Lsources
+    addx8   a4, a2, a4
+    jx      a4
+
+// Puts the register into a2.
+    .macro source instruction:vararg
+    .begin no-transform
+    .align 8
+    \instruction
+    j       .Lstore
+    .end no-transform
+    .endm
+
+    .align 8
+.Lsources:
+    source rsr.excsave1 a2
+    source or a2, a1, a1
+    source l32i a2, a0, 4 * 2
+    source l32i a2, a0, 4 * 3
+    source l32i a2, a0, 4 * 4
+    source or a2, a5, a5
+    source or a2, a6, a6
+    source or a2, a7, a7
+    source or a2, a8, a8
+    source or a2, a9, a9
+    source or a2, a10, a10
+    source or a2, a11, a11
+    source or a2, a12, a12
+    source or a2, a13, a13
+    source or a2, a14, a14
+    source or a2, a15, a15
+
+.Lstore:
+    movi    a4, 0xff
+    bbci    a3, 12, 1f
+    movi    a4, -1
+    extui   a4, a4, 0, 16
+1:  and     a2, a2, a4
+    mov     a3, a4
+
+    // The word's other parts stay.
+    rsr.excvaddr a4
+    ssa8b   a4
+    sll     a2, a2
+    sll     a3, a3
+    srli    a4, a4, 2
+    slli    a4, a4, 2
+    l32i    a0, a4, 0
+    or      a0, a0, a3
+    xor     a0, a0, a3
+    or      a0, a0, a2
+    s32i    a0, a4, 0
+    movi    a0, xtensa_lx_rt_narrow_load_saved
+
+    rsr.epc1 a4
+    addi    a4, a4, 3
+    wsr.epc1 a4
+    l32i    a4, a0, SAVED_SAR
+    wsr.sar a4
+    j       .Lrestore
 
 // Something else: it is taken like any other exception.
 .Lrefuse:

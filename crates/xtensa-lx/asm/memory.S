@@ -1,5 +1,7 @@
-// What the compiler calls to copy, fill and compare. A source may lie in flash or IRAM, which the chip reads by words only; bit 30
-// of an address tells. Words are read whole, so up to three bytes in front of and behind what was asked for are read, too.
+// What the compiler calls to copy, fill and compare. A source may lie in flash or IRAM, which the chip reads by words only, and a
+// destination in IRAM, which it writes by words only; bit 30 of an address tells. Words are read whole, so up to three bytes in front of
+// and behind what was asked for are read, too. In IRAM they are also written, as they were: nobody else may change them meanwhile, so
+// what an interrupt writes does not lie there.
 
     .set INSTRUCTION_BUS, 30
 
@@ -21,21 +23,65 @@
     extui   \byte, \byte, 0, 8
     .endm
 
-// Copies from a3 to a5 until a5 is a8, both counting up; a8 is not a5. Changes a6.
+// Puts the low byte of \byte at \address in IRAM. Changes SAR, \byte, \mask, \place and \word.
+    .macro store_byte byte address mask place word
+    ssa8b   \address
+    movi    \mask, 0xff
+    and     \byte, \byte, \mask
+    sll     \byte, \byte
+    sll     \mask, \mask
+    srli    \place, \address, 2
+    slli    \place, \place, 2
+    l32i    \word, \place, 0
+    or      \word, \word, \mask
+    xor     \word, \word, \mask
+    or      \word, \word, \byte
+    s32i    \word, \place, 0
+    .endm
+
+// Calls what works on IRAM, and keeps a0 in a11 meanwhile.
+    .macro in_iram routine
+    mov     a11, a0
+    call0   \routine
+    mov     a0, a11
+    .endm
+
+// Copies from a3 to a5 until a5 is a8, both counting up; a8 is not a5. Changes a6; in IRAM also a4, a7, a10 and a11.
     .macro copy_bytes_up
-    bbsi    a3, INSTRUCTION_BUS, 2f
-1:  l8ui    a6, a3, 0
+    bbsi    a5, INSTRUCTION_BUS, .Lin_iram\@
+    bbsi    a3, INSTRUCTION_BUS, .Lfrom_flash\@
+.Lfrom_ram\@:
+    l8ui    a6, a3, 0
     addi    a3, a3, 1
     s8i     a6, a5, 0
     addi    a5, a5, 1
-    bne     a5, a8, 1b
-    j       3f
-2:  load_byte a6 a3
+    bne     a5, a8, .Lfrom_ram\@
+    j       .Lcopied\@
+.Lfrom_flash\@:
+    load_byte a6 a3
     addi    a3, a3, 1
     s8i     a6, a5, 0
     addi    a5, a5, 1
-    bne     a5, a8, 2b
-3:
+    bne     a5, a8, .Lfrom_flash\@
+    j       .Lcopied\@
+.Lin_iram\@:
+    in_iram .Lup_in_iram
+.Lcopied\@:
+    .endm
+
+// The same counting down, from in front of a3 to in front of a5, within RAM or within IRAM.
+    .macro copy_bytes_down
+    bbsi    a5, INSTRUCTION_BUS, .Lin_iram\@
+.Lin_ram\@:
+    addi    a3, a3, -1
+    l8ui    a6, a3, 0
+    addi    a5, a5, -1
+    s8i     a6, a5, 0
+    bne     a5, a8, .Lin_ram\@
+    j       .Lcopied\@
+.Lin_iram\@:
+    in_iram .Ldown_in_iram
+.Lcopied\@:
     .endm
 
 // Sets a6 to \from without its low two bits, and SAR for `src` on the words there.
@@ -45,12 +91,55 @@
     slli    a6, a6, 2
     .endm
 
+// What the macros have for IRAM. Words are written at once where all of them is asked for.
+    .section .text.in_iram, "ax"
+    .align 4
+.Lup_in_iram:
+1:  extui   a7, a5, 0, 2
+    bnez    a7, 2f
+    sub     a7, a8, a5
+    bltui   a7, 4, 2f
+    funnel  a3
+    l32i    a4, a6, 0
+    extui   a7, a3, 0, 2
+    beqz    a7, 3f
+    l32i    a7, a6, 4
+    src     a4, a7, a4
+3:  s32i    a4, a5, 0
+    addi    a3, a3, 4
+    addi    a5, a5, 4
+    bne     a5, a8, 1b
+    ret
+2:  load_byte a6 a3
+    store_byte a6 a5 a7 a10 a4
+    addi    a3, a3, 1
+    addi    a5, a5, 1
+    bne     a5, a8, 1b
+    ret
+
+    .align 4
+.Ldown_in_iram:
+1:  addi    a3, a3, -1
+    addi    a5, a5, -1
+    load_byte a6 a3
+    store_byte a6 a5 a7 a10 a4
+    bne     a5, a8, 1b
+    ret
+
+    .align 4
+.Lfill_in_iram:
+1:  mov     a6, a3
+    store_byte a6 a5 a7 a10 a4
+    addi    a5, a5, 1
+    bne     a5, a8, 1b
+    ret
+
 // fn memmove(to: a2, from: a3, length: a4) -> to
     function memmove
     sub     a5, a2, a3
     bltu    a5, a4, 8f
     j       .Lcopy_up
-    // `to` lies within the source, so that is RAM, and the copying begins at its end.
+    // `to` lies within the source, so both are in RAM or in IRAM, and the copying begins at its end.
 8:  beqz    a5, 9f
     add     a5, a2, a4
     add     a3, a3, a4
@@ -58,11 +147,7 @@
     extui   a7, a5, 0, 2
     beqz    a7, 2f
     sub     a8, a5, a7
-1:  addi    a3, a3, -1
-    l8ui    a6, a3, 0
-    addi    a5, a5, -1
-    s8i     a6, a5, 0
-    bne     a5, a8, 1b
+    copy_bytes_down
 2:  addi    a8, a2, 3                  // where the last whole word begins
     srli    a8, a8, 2
     slli    a8, a8, 2
@@ -89,11 +174,8 @@
     addi    a6, a6, -4
     bne     a5, a8, 6b
 5:  beq     a5, a2, 9f
-7:  addi    a3, a3, -1
-    l8ui    a6, a3, 0
-    addi    a5, a5, -1
-    s8i     a6, a5, 0
-    bne     a5, a2, 7b
+    mov     a8, a2
+    copy_bytes_down
 9:  ret
 
 // fn memcpy(to: a2, from: a3, length: a4) -> to
@@ -146,6 +228,19 @@ memcpy:
     copy_bytes_up
 4:  ret
 
+// Puts a3 from a5 on until a5 is a8, which is not a5. In IRAM changes a4, a6, a7, a10 and a11.
+    .macro fill_bytes
+    bbsi    a5, INSTRUCTION_BUS, .Lin_iram\@
+.Lin_ram\@:
+    s8i     a3, a5, 0
+    addi    a5, a5, 1
+    bne     a5, a8, .Lin_ram\@
+    j       .Lfilled\@
+.Lin_iram\@:
+    in_iram .Lfill_in_iram
+.Lfilled\@:
+    .endm
+
 // fn memset(to: a2, byte: a3, length: a4) -> to
     function memset
     mov     a5, a2
@@ -155,9 +250,7 @@ memcpy:
     extui   a7, a7, 0, 2
     beqz    a7, 2f
     add     a8, a5, a7
-1:  s8i     a3, a5, 0
-    addi    a5, a5, 1
-    bne     a5, a8, 1b
+    fill_bytes
 2:  extui   a6, a3, 0, 8
     slli    a7, a6, 8
     or      a6, a6, a7
@@ -170,9 +263,8 @@ memcpy:
     addi    a5, a5, 4
     bne     a5, a8, 3b
 4:  beq     a5, a9, 6f
-5:  s8i     a3, a5, 0
-    addi    a5, a5, 1
-    bne     a5, a9, 5b
+    mov     a8, a9
+    fill_bytes
 6:  ret
 
 // fn memcmp(one: a2, other: a3, length: a4) -> i32: the difference of the first bytes that differ

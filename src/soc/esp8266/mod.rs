@@ -13,6 +13,8 @@ pub mod uart;
 #[cfg(soc = "esp8266")]
 pub mod board;
 #[cfg(soc = "esp8266")]
+mod cold;
+#[cfg(soc = "esp8266")]
 mod executor;
 #[cfg(soc = "esp8266")]
 pub mod fault;

@@ -22,7 +22,7 @@ use ufmt::uwrite;
 
 use super::{
     board::{Led, Request},
-    fault,
+    cold, fault,
     flash::Area,
     led::Watch,
     limits::{CLIENTS, MAX_RATE},
@@ -116,6 +116,9 @@ struct Dhcp {
     packet: [u8; dhcp::PACKET],
 }
 
+/// The future of [`give_addresses`].
+const ADDRESSES_FUTURE: usize = cold::size(addresses as fn(_, _) -> _);
+
 /// Two readings change places between meter and publisher.
 static STAGED: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
 static WAITING: ConstStaticCell<Reading> = ConstStaticCell::new(Reading::new());
@@ -123,17 +126,24 @@ static METER: StaticCell<TheMeter> = StaticCell::new();
 static ROOM: ConstStaticCell<PublisherRoom> = ConstStaticCell::new(PublisherRoom::with_gathered());
 static BUFFERS: ConstStaticCell<Sockets<1, SOCKET_RX, SOCKET_TX>> =
     ConstStaticCell::new(Sockets::new());
+#[unsafe(link_section = ".bss.cold")]
 static COMMAND_BUFFERS: ConstStaticCell<Sockets<DOORS, COMMAND_RX, COMMAND_TX>> =
     ConstStaticCell::new(Sockets::new());
+#[unsafe(link_section = ".bss.cold")]
 static TIME_BUFFERS: StaticCell<TimeBuffers> = StaticCell::new();
+#[unsafe(link_section = ".bss.cold")]
 static DHCP: StaticCell<Dhcp> = StaticCell::new();
+#[unsafe(link_section = ".bss.cold")]
+static ADDRESSES: StaticCell<cold::Room<ADDRESSES_FUTURE>> = StaticCell::new();
 static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
     ConstStaticCell::new(StackResources::new());
 /// The console's is the last.
+#[unsafe(link_section = ".bss.cold")]
 static ROOMS: ConstStaticCell<([Room; CLIENTS], Room)> = ConstStaticCell::new((
     [const { Room::with_packets() }; CLIENTS],
     Room::with_packets(),
 ));
+#[unsafe(link_section = ".bss.cold")]
 static REMOTE: StaticCell<TheRemote> = StaticCell::new();
 static DEVICE: StaticCell<TheDevice> = StaticCell::new();
 static STACK_START: AtomicU32 = AtomicU32::new(0);
@@ -157,6 +167,7 @@ const _: [(); ram::DEVICE] = [(); size_of::<TheDevice>()];
 const _: [(); ram::MQTT_COMMANDS] = [(); size_of::<TheRemote>()];
 const _: [(); ram::UDP] = [(); size_of::<TimeBuffers>()];
 const _: [(); ram::DHCP] = [(); size_of::<Dhcp>()];
+const _: [(); ram::COLD_TASKS] = [(); ADDRESSES_FUTURE];
 
 /// What all tasks share.
 struct Common {
@@ -376,12 +387,16 @@ async fn keep_network(device: &'static TheDevice, stack: Stack<'static>) {
 
 #[embassy_executor::task]
 async fn give_addresses(device: &'static TheDevice, stack: Stack<'static>) {
+    match cold::pin(ADDRESSES.uninit(), addresses(device, stack)).await {}
+}
+
+async fn addresses(device: &'static TheDevice, stack: Stack<'static>) -> Infallible {
     let Dhcp { buffers, packet } = DHCP.init_with(|| Dhcp {
         buffers: UdpBuffers::new(),
         packet: [0; dhcp::PACKET],
     });
     let network = Udp::new(stack, &*buffers);
-    match dhcp::run(device, &network, packet).await {}
+    dhcp::run(device, &network, packet).await
 }
 
 /// The console, commands over MQTT, the log, and what is done by the clock.

@@ -5,7 +5,7 @@ use core::ffi::{c_int, c_void};
 use embassy_executor::Spawner;
 
 use super::{
-    executor, map, port, rf, run,
+    cold, executor, map, port, rf, run,
     sdk::{self, Partition, partition},
     time, wifi,
 };
@@ -64,8 +64,9 @@ static PARTITIONS: [Partition; 5] = [
 /// libmain calls it first.
 #[unsafe(no_mangle)]
 extern "C" fn user_pre_init() {
-    // Words and halves of them in constants are read from here on.
-    handle_narrow_loads();
+    // Bytes and halves of words in constants and in IRAM are accessed from here on.
+    handle_narrow_accesses();
+    cold::clear();
     // SAFETY: the SDK keeps the address of the table, which is there for ever.
     let known = unsafe {
         sdk::system_partition_table_regist(PARTITIONS.as_ptr(), PARTITIONS.len() as u32, SIZE_MAP)
@@ -75,9 +76,9 @@ extern "C" fn user_pre_init() {
     assert!(known);
 }
 
-/// Has narrow loads from flash done by our handler instead of the SDK's, which lets interrupts in before it has read the address and
+/// Has narrow loads from flash and stores into IRAM done by our handler instead of the SDK's, which lets interrupts in before it has read the address and
 /// takes five times as long; and what is none by the SDK's for faults.
-fn handle_narrow_loads() {
+fn handle_narrow_accesses() {
     unsafe extern "C" fn nobody(_: *mut c_void, _: c_int) {}
     // SAFETY: the SDK has entered its handlers; the one for faults is put back at once.
     unsafe {

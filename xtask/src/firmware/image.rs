@@ -77,8 +77,12 @@ const PARTS: [&str; 8] = [
     "metertrekker::soc::esp8266::radio",
 ];
 
-/// The handlers without which flash may not be read but by words.
-const NARROW: [&str; 2] = ["xtensa_lx_rt_narrow_load", "xtensa_lx_rt_xtos_narrow_load"];
+/// The handlers without which flash may not be read and IRAM not be written but by words.
+const NARROW: [&str; 3] = [
+    "xtensa_lx_rt_narrow_load",
+    "xtensa_lx_rt_narrow_store",
+    "xtensa_lx_rt_xtos_narrow_load",
+];
 
 /// The one thing in flash that code of ours in IRAM reads: at start, when flash is there.
 const READ_AT_START: &str = "metertrekker::soc::esp8266::rf::INIT_DATA";
@@ -94,6 +98,9 @@ struct Image {
     /// Bytes of all that the ROM copies to RAM.
     iram: u64,
     data: u64,
+    /// Bytes of variables in IRAM, and whether they take nothing of the file.
+    cold: u64,
+    cold_is_empty: bool,
     /// What code of ours in IRAM loads as constants, addresses among them.
     own_literals: Vec<u32>,
 }
@@ -126,6 +133,10 @@ impl Image {
                 }
                 ".text" => image.text = (section.address(), content.to_vec()),
                 ".data" => image.data = section.size(),
+                ".cold" => {
+                    image.cold = section.size();
+                    image.cold_is_empty = section.kind() == SectionKind::UninitializedData;
+                }
                 ".bss" => {}
                 other
                     if section.kind() == SectionKind::Text
@@ -192,14 +203,17 @@ impl Image {
             (topics.iter().filter(|topic| !self.has_text(topic)))
                 .map(|topic| format!("the topic {topic} is not in it")),
         );
-        // Constants are in flash, so somebody has to read their bytes.
+        if self.cold > 0 && !self.cold_is_empty {
+            problems.push("variables in IRAM have values, which nobody copies there".into());
+        }
+        // Constants are in flash and variables in IRAM, so somebody has to do it for their bytes.
         let iram = |address: u64| board.memory.iram.contains(address);
         for name in NARROW {
             match self.symbols.get(name) {
                 Some(address) if iram(*address) => {}
                 Some(_) => problems.push(format!("{name} is not in IRAM")),
                 None => problems.push(format!(
-                    "bytes in flash cannot be read: {name} is not in it"
+                    "bytes in flash and IRAM cannot be accessed: {name} is not in it"
                 )),
             }
         }
@@ -212,7 +226,7 @@ impl Image {
         let limits = [
             (
                 "IRAM",
-                self.iram,
+                self.iram + self.cold,
                 board.memory.vectors.length + board.memory.iram.length,
             ),
             (
@@ -247,14 +261,15 @@ impl Image {
         let rows = [
             (
                 "IRAM",
-                self.iram,
+                self.iram + self.cold,
                 board.memory.vectors.length + board.memory.iram.length,
             ),
             (
-                "  of it our own",
+                "  code of our own",
                 self.between("_iram_start", "_own_iram_end")?,
                 0,
             ),
+            ("  variables, as in the ledger", self.cold, 0),
             (
                 "data RAM",
                 board.memory.dram.length - heap,
@@ -452,6 +467,8 @@ mod tests {
             text: (0x4021_0000, b"....../power....".to_vec()),
             iram: 24_000,
             data: 9_000,
+            cold: 7_000,
+            cold_is_empty: true,
             own_literals: vec![0x4021_0004, 0x3ffe_8000, 0x4010_0200],
             ..Image::default()
         };
@@ -495,7 +512,11 @@ mod tests {
         );
         assert_eq!(
             lacks("xtensa_lx_rt_narrow_load"),
-            ["bytes in flash cannot be read: xtensa_lx_rt_narrow_load is not in it"]
+            ["bytes in flash and IRAM cannot be accessed: xtensa_lx_rt_narrow_load is not in it"]
+        );
+        assert_eq!(
+            lacks("xtensa_lx_rt_narrow_store"),
+            ["bytes in flash and IRAM cannot be accessed: xtensa_lx_rt_narrow_store is not in it"]
         );
         let mut without_topics = image();
         without_topics.text.1.fill(0);
@@ -505,7 +526,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named_with_its_limit() {
         let mut large = image();
-        large.iram = 33_000;
+        large.iram = 26_000;
         assert_eq!(problems(&large), ["IRAM: 33000 bytes of 32768"]);
         let mut long = image();
         long.text.1.resize(5_000, 0);
@@ -534,6 +555,18 @@ mod tests {
             self::problems(&moved),
             ["xtensa_lx_rt_narrow_load is not in IRAM"]
         );
+    }
+
+    #[test]
+    fn variables_in_iram_have_no_values_that_somebody_would_have_to_copy() {
+        let mut image = image();
+        image.cold_is_empty = false;
+        assert_eq!(
+            problems(&image),
+            ["variables in IRAM have values, which nobody copies there"]
+        );
+        image.cold = 0;
+        assert_eq!(problems(&image), Vec::<String>::new());
     }
 
     #[test]

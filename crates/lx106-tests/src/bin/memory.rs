@@ -1,4 +1,5 @@
-//! Copying, filling and comparing against loops over bytes: short lengths, all alignments, from RAM and from flash.
+//! Copying, filling and comparing against loops over bytes: short lengths, all alignments, from RAM, IRAM and flash, in RAM and
+//! in IRAM.
 #![no_std]
 #![no_main]
 
@@ -43,6 +44,10 @@ static FLASH: Bytes = numbered();
 static mut RAM: Bytes = numbered();
 static mut TO: Bytes = Bytes([0; ROOM]);
 static mut WANTED: Bytes = Bytes([0; ROOM]);
+#[link_section = ".iram.memory_to"]
+static mut IRAM_TO: Bytes = Bytes([0; ROOM]);
+#[link_section = ".iram.memory_from"]
+static mut IRAM_FROM: Bytes = numbered();
 
 // Volatile, or the compiler would make calls of it to what is tested.
 fn byte(of: *const u8, at: usize) -> u8 {
@@ -79,11 +84,8 @@ fn each(what: &str, mut holds: impl FnMut(usize, usize, usize) -> bool) {
 
 type Copy = unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8;
 
-fn copies(what: &str, copy: Copy, source: *const u8) {
-    let (to, wanted) = (
-        addr_of_mut!(TO).cast::<u8>(),
-        addr_of_mut!(WANTED).cast::<u8>(),
-    );
+fn copies(what: &str, copy: Copy, source: *const u8, to: *mut u8) {
+    let wanted = addr_of_mut!(WANTED).cast::<u8>();
     each(what, |length, place, from| {
         fill(to, |_| 0xee);
         fill(wanted, |_| 0xee);
@@ -98,11 +100,8 @@ fn copies(what: &str, copy: Copy, source: *const u8) {
 }
 
 /// Moves within one buffer by up to nine bytes, forth and back.
-fn moves(copy: Copy, what: &str, distances: core::ops::RangeInclusive<isize>) {
-    let (to, wanted) = (
-        addr_of_mut!(TO).cast::<u8>(),
-        addr_of_mut!(WANTED).cast::<u8>(),
-    );
+fn moves(copy: Copy, what: &str, to: *mut u8, distances: core::ops::RangeInclusive<isize>) {
+    let wanted = addr_of_mut!(WANTED).cast::<u8>();
     for distance in distances {
         for length in LENGTHS {
             for from in 12..16usize {
@@ -161,20 +160,9 @@ fn compares(what: &str, one: *const u8, other: *mut u8) {
     });
 }
 
-#[entry]
-fn main() -> ! {
-    let flash = black_box(FLASH.0.as_ptr());
-    let ram = addr_of_mut!(RAM).cast::<u8>();
-    let to = addr_of_mut!(TO).cast::<u8>();
-    check("constants lie in flash", flash as u32 >> 20 == 0x402);
-    copies("memcpy from RAM", memcpy, ram);
-    copies("memcpy from flash", memcpy, flash);
-    copies("memmove from RAM", memmove, ram);
-    copies("memmove from flash", memmove, flash);
-    moves(memmove, "memmove within", -9..=9);
-    moves(memcpy, "memcpy to the front", -9..=0);
-    each("memset", |length, place, value| {
-        let wanted = addr_of_mut!(WANTED).cast::<u8>();
+fn fills(what: &str, to: *mut u8) {
+    let wanted = addr_of_mut!(WANTED).cast::<u8>();
+    each(what, |length, place, value| {
         // The low byte alone counts.
         let value = [0, 0x7f, 0x1234_5680, -1][value];
         fill(to, |_| 0xee);
@@ -184,8 +172,37 @@ fn main() -> ! {
         let result = unsafe { memset(target, value, length) };
         result == target && same(to, wanted)
     });
+}
+
+#[entry]
+fn main() -> ! {
+    let flash = black_box(FLASH.0.as_ptr());
+    let ram = addr_of_mut!(RAM).cast::<u8>();
+    let to = addr_of_mut!(TO).cast::<u8>();
+    let iram = addr_of_mut!(IRAM_FROM).cast::<u8>();
+    let iram_to = addr_of_mut!(IRAM_TO).cast::<u8>();
+    check("constants lie in flash", flash as u32 >> 20 == 0x402);
+    let in_iram = [iram, iram_to].map(|place| place as u32 >> 20 == 0x401);
+    check("the others in IRAM", in_iram == [true; 2]);
+    copies("memcpy from RAM", memcpy, ram, to);
+    copies("memcpy from flash", memcpy, flash, to);
+    copies("memcpy from IRAM", memcpy, iram, to);
+    copies("memcpy from RAM to IRAM", memcpy, ram, iram_to);
+    copies("memcpy from flash to IRAM", memcpy, flash, iram_to);
+    copies("memcpy within IRAM", memcpy, iram, iram_to);
+    copies("memmove from RAM", memmove, ram, to);
+    copies("memmove from flash", memmove, flash, to);
+    copies("memmove from RAM to IRAM", memmove, ram, iram_to);
+    copies("memmove from flash to IRAM", memmove, flash, iram_to);
+    moves(memmove, "memmove within", to, -9..=9);
+    moves(memmove, "memmove within IRAM", iram_to, -9..=9);
+    moves(memcpy, "memcpy to the front", to, -9..=0);
+    moves(memcpy, "memcpy to the front in IRAM", iram_to, -9..=0);
+    fills("memset", to);
+    fills("memset in IRAM", iram_to);
     compares("memcmp with RAM", ram, to);
     compares("memcmp with flash", flash, to);
+    compares("memcmp with IRAM", iram, iram_to);
     let text = black_box(b"\x01\x80\xffabcdefghi\0".as_ptr());
     let right = (0..13).all(|from| unsafe { strlen(text.add(from)) } == 12 - from);
     check("strlen", right);

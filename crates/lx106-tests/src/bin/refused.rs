@@ -1,4 +1,5 @@
-//! What raises the same cause but is no narrow load from flash: it is reported with all registers. The word on the command line says which.
+//! What raises the same cause but is no narrow load from flash, nor a narrow store into IRAM: it is reported with all registers. The word on
+//! the command line says which.
 #![no_std]
 #![no_main]
 
@@ -18,6 +19,9 @@ extern "C" {
 
 static mut RAM: u32 = 0;
 
+const IRAM: u32 = 0x4010_0000;
+const IRAM_LENGTH: u32 = 0x8000;
+
 #[entry]
 fn main() -> ! {
     mirror::install();
@@ -33,6 +37,10 @@ fn main() -> ! {
         b"store-byte" => (4, flash + 3),
         b"store-halfword" => (5, flash + 2),
         b"store-word" => (6, flash),
+        b"store-byte-in-rom" => (4, IRAM - 1),
+        b"store-byte-behind-iram" => (4, IRAM + IRAM_LENGTH),
+        b"store-odd-halfword" => (5, IRAM + 0x7ff1),
+        b"store-word-in-iram" => (6, IRAM + 0x7ff0),
         _ => {
             check("a case", false);
             semihosting::exit(1)

@@ -1,0 +1,137 @@
+//! Time by CCOUNT, and what is looked at each millisecond.
+
+use xtensa_lx::timer;
+
+use super::{
+    Own, console, frames, heap, interrupts, only_in_tasks, rtc, say, tasks, timers, uart,
+    words::{Fault, words},
+};
+
+/// Of CCOUNT on this machine.
+pub const HZ: u32 = 40_000_000;
+const CYCLES_PER_US: u32 = HZ / 1_000_000;
+/// From one look to the next.
+const CYCLES: u32 = HZ / 1000;
+
+/// How long a task may keep the SDK's watchdog from being fed.
+pub const WATCHDOG_S: u32 = 3;
+
+/// When what was ordered goes wrong.
+const FAULT_MS: u32 = 3_000;
+
+/// How often it is looked whether somebody has typed, and whether the network is there.
+const CONSOLE_MS: u32 = 10;
+const LINK_MS: u32 = 250;
+
+struct Clock {
+    seen: u32,
+    rest: u32,
+    us: u64,
+    ms: u32,
+    fed: u32,
+}
+
+#[unsafe(link_section = ".stand_in.clock")]
+static CLOCK: Own<Clock> = Own::new(Clock {
+    seen: 0,
+    rest: 0,
+    us: 0,
+    ms: 0,
+    fed: 0,
+});
+
+/// Microseconds since start.
+pub fn now_us() -> u64 {
+    CLOCK.with(|clock| {
+        let count = timer::get_cycle_count();
+        let cycles = count.wrapping_sub(clock.seen) + clock.rest;
+        clock.seen = count;
+        clock.us += u64::from(cycles / CYCLES_PER_US);
+        clock.rest = cycles % CYCLES_PER_US;
+        clock.us
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn system_get_time() -> u32 {
+    now_us() as u32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn system_soft_wdt_feed() {
+    only_in_tasks("system_soft_wdt_feed");
+    CLOCK.with(|clock| clock.fed = timer::get_cycle_count());
+}
+
+/// Lets the interrupt come.
+pub fn start() {
+    let now = timer::get_cycle_count();
+    CLOCK.with(|clock| (clock.seen, clock.fed) = (now, now));
+    timer::set_ccompare0(now.wrapping_add(CYCLES));
+    interrupts::let_in(interrupts::TICK);
+}
+
+/// The interrupt.
+pub fn on_interrupt() {
+    let now = timer::get_cycle_count();
+    timer::set_ccompare0(now.wrapping_add(CYCLES));
+    let (ms, fed) = CLOCK.with(|clock| {
+        clock.ms = clock.ms.wrapping_add(1);
+        (clock.ms, clock.fed)
+    });
+    timers::look();
+    if ms % CONSOLE_MS == 0 {
+        console::look();
+    }
+    if ms % LINK_MS == 0 {
+        frames::look_at_link();
+    }
+    uart::tick(now);
+    let words = words();
+    if words.report > 0 && ms % (words.report * 1000) == 0 {
+        report();
+    }
+    if tasks::hangs(now, fed) {
+        say!("the watchdog is not fed");
+        rtc::reset_by_watchdog();
+    }
+    if ms == FAULT_MS {
+        match words.fault {
+            Some(Fault::Panic) => use_up_stack(),
+            Some(Fault::Exception | Fault::Watchdog) => frames::break_down(),
+            None => {}
+        }
+    }
+}
+
+unsafe extern "C" {
+    static mut _stack_limit: u32;
+}
+
+/// Writes where the stack has its end.
+fn use_up_stack() {
+    // SAFETY: nobody has anything there, but the mark that is to go.
+    unsafe { (&raw mut _stack_limit).write_volatile(0) };
+}
+
+/// A line of counters.
+pub fn report() {
+    let heap = heap::counters();
+    let frames = frames::counters();
+    let (written, erased) = super::flash::counters();
+    say!(
+        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} stack={} flash_written={} flash_erased={}",
+        heap.free,
+        heap.lowest,
+        heap.pieces,
+        heap.refused,
+        frames.held,
+        frames.received,
+        frames.sent,
+        frames.thrown,
+        tasks::longest().cycles / CYCLES_PER_US,
+        crate::soc::lx106::stack::high_water(),
+        written,
+        erased
+    );
+}

@@ -108,6 +108,8 @@ type CommandNetwork = Net<'static, DOORS, COMMAND_RX, COMMAND_TX>;
 type TheRemote = Mqtt<1, MQTT_ANSWER>;
 type PublisherRoom = publisher::Room<0>;
 type Room = session::Room<PACKET>;
+/// The transmitter takes less of an answer at once than a connection does: the rest waits here.
+type ConsoleRoom = session::Room<{ if PACKET > answer::MAX { PACKET } else { answer::MAX } }>;
 type TimeBuffers = UdpBuffers<1, TIME, TIME, 1>;
 type ThePublisher = Publisher<'static, 'static, 'static, Network, Area, Monitors, TheRemote>;
 
@@ -131,9 +133,9 @@ static DHCP: StaticCell<Dhcp> = StaticCell::new();
 static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
     ConstStaticCell::new(StackResources::new());
 /// The console's is the last.
-static ROOMS: ConstStaticCell<([Room; CLIENTS], Room)> = ConstStaticCell::new((
+static ROOMS: ConstStaticCell<([Room; CLIENTS], ConsoleRoom)> = ConstStaticCell::new((
     [const { Room::with_packets() }; CLIENTS],
-    Room::with_packets(),
+    ConsoleRoom::with_packets(),
 ));
 static REMOTE: StaticCell<TheRemote> = StaticCell::new();
 static DEVICE: StaticCell<TheDevice> = StaticCell::new();
@@ -153,7 +155,7 @@ const _: [(); ram::MQTT_TX] = [(); TX_BUFFER];
 const _: [(); ram::NETWORK] = [(); size_of::<StackResources<SOCKETS>>()];
 const _: [(); ram::COMMON] = [(); size_of::<Common>()];
 const _: [(); ram::COMMAND_SOCKETS] = [(); DOORS * (COMMAND_RX + COMMAND_TX)];
-const _: [(); ram::SESSIONS] = [(); (CLIENTS + 1) * size_of::<Room>()];
+const _: [(); ram::SESSIONS] = [(); CLIENTS * size_of::<Room>() + size_of::<ConsoleRoom>()];
 const _: [(); ram::DEVICE] = [(); size_of::<TheDevice>()];
 const _: [(); ram::MQTT_COMMANDS] = [(); size_of::<TheRemote>()];
 const _: [(); ram::UDP] = [(); size_of::<TimeBuffers>()];
@@ -370,7 +372,7 @@ async fn give_addresses(device: &'static TheDevice, stack: Stack<'static>) {
 async fn keep_device(
     device: &'static TheDevice,
     remote: &'static TheRemote,
-    room: &'static mut Room,
+    room: &'static mut ConsoleRoom,
 ) {
     let terminal = || port::uart0().console();
     let console = async {

@@ -70,7 +70,7 @@ unsafe extern "C" {
     fn etharp_output(netif: *mut Netif, buffer: *mut Pbuf, address: *const u32) -> i8;
 }
 
-#[repr(align(4))]
+#[repr(C, align(4))]
 struct Buffer {
     bytes: [u8; mac::MTU],
     is_held: bool,

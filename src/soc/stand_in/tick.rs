@@ -27,6 +27,7 @@ struct Clock {
     seen: u32,
     rest: u32,
     us: u64,
+    /// What was looked at last.
     ms: u32,
     fed: u32,
 }
@@ -75,27 +76,27 @@ pub fn start() {
 pub fn on_interrupt() {
     let now = timer::get_cycle_count();
     timer::set_ccompare0(now.wrapping_add(CYCLES));
-    let (ms, fed) = CLOCK.with(|clock| {
-        clock.ms = clock.ms.wrapping_add(1);
-        (clock.ms, clock.fed)
-    });
+    let ms = (now_us() / 1000) as u32;
+    let (last, fed) = CLOCK.with(|clock| (core::mem::replace(&mut clock.ms, ms), clock.fed));
+    // A tick that came late stands for all that did not come.
+    let each = |period: u32| ms / period != last / period;
     timers::look();
-    if ms % CONSOLE_MS == 0 {
+    if each(CONSOLE_MS) {
         console::look();
     }
-    if ms % LINK_MS == 0 {
+    if each(LINK_MS) {
         frames::look_at_link();
     }
     uart::tick(now);
     let words = words();
-    if words.report > 0 && ms % (words.report * 1000) == 0 {
+    if words.report > 0 && each(words.report * 1000) {
         report();
     }
     if tasks::hangs(now, fed) {
         say!("the watchdog is not fed");
         rtc::reset_by_watchdog();
     }
-    if ms == FAULT_MS {
+    if last < FAULT_MS && ms >= FAULT_MS {
         match words.fault {
             Some(Fault::Panic) => use_up_stack(),
             Some(Fault::Exception | Fault::Watchdog) => frames::break_down(),

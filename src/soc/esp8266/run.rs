@@ -260,7 +260,6 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let name = &*name;
     device.adjust(|of_device| settings.clone_from(of_device));
     let (settings, device) = (&*settings, &*device);
-    tell_start(device, has_log);
     let monitors = MONITORS.init((report, WATCHERS.init((device, watch))));
     let seed = random();
     let remote = REMOTE.init_with(|| Mqtt::with_room());
@@ -299,7 +298,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     // SAFETY: this is the only place, and comes once.
     let (request, led) = unsafe { port::outputs() };
     spawner.spawn(keep_port(request, led, watch, device)?);
-    spawner.spawn(keep_device(device, remote, console_room)?);
+    spawner.spawn(keep_device(device, remote, console_room, has_log)?);
     spawner.spawn(start_over(device, mailbox)?);
     spawner.spawn(count(stats, report)?);
     let the_meter = METER
@@ -373,6 +372,7 @@ async fn keep_device(
     device: &'static TheDevice,
     remote: &'static TheRemote,
     room: &'static mut ConsoleRoom,
+    has_log: bool,
 ) {
     let terminal = || port::uart0().console();
     let console = async {
@@ -390,6 +390,8 @@ async fn keep_device(
         }
     };
     let log = device.keep_log();
+    // Now that somebody listens: what is told before is lost.
+    tell_start(device, has_log);
     join4(console, remote.run(device), device.keep_house(), log).await;
 }
 

@@ -117,6 +117,7 @@ unsafe fn bytes<'a>(words: *mut u32, size: u32) -> &'a mut [u8] {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn spi_flash_read(from: u32, to: *mut u32, size: u32) -> c_int {
     check("spi_flash_read", from, to as u32, size);
+    tasks::does(|work| work.reads += 1);
     let file = CHIP.with(|chip| chip.file);
     // SAFETY: the caller's promise.
     get(file, from, unsafe { bytes(to, size) });
@@ -126,6 +127,7 @@ unsafe extern "C" fn spi_flash_read(from: u32, to: *mut u32, size: u32) -> c_int
 #[unsafe(no_mangle)]
 unsafe extern "C" fn spi_flash_write(to: u32, from: *const u32, size: u32) -> c_int {
     check("spi_flash_write", to, from as u32, size);
+    tasks::does(|work| work.writes += 1);
     // SAFETY: the caller's promise; they are read only.
     let new = unsafe { bytes(from.cast_mut(), size) };
     let file = CHIP.with(|chip| chip.file);

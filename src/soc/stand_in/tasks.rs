@@ -33,6 +33,7 @@ struct Tasks {
     running: Option<(u8, u32)>,
     /// Cycles that it was held up by what only the stand-in does.
     excused: u32,
+    work: Work,
     longest: Longest,
     /// A task of the user's has run.
     has_run: bool,
@@ -42,6 +43,25 @@ struct Tasks {
 #[derive(Clone, Copy)]
 pub struct Longest {
     pub cycles: u32,
+    /// What it did meanwhile.
+    pub work: Work,
+}
+
+/// Calls that take time on a chip.
+#[derive(Clone, Copy)]
+pub struct Work {
+    pub reads: u32,
+    pub writes: u32,
+    /// Looks at the transmitter.
+    pub looks: u32,
+}
+
+impl Work {
+    const NONE: Self = Self {
+        reads: 0,
+        writes: 0,
+        looks: 0,
+    };
 }
 
 #[unsafe(link_section = ".stand_in.tasks")]
@@ -55,7 +75,11 @@ static TASKS: Own<Tasks> = Own::new(Tasks {
     }; 32],
     running: None,
     excused: 0,
-    longest: Longest { cycles: 0 },
+    work: Work::NONE,
+    longest: Longest {
+        cycles: 0,
+        work: Work::NONE,
+    },
     has_run: false,
 });
 
@@ -158,6 +182,7 @@ fn next() -> Option<(Function, Event)> {
             numbered.find_map(|(number, task)| Some((number, task.function?, task.take()?)))?;
         tasks.running = Some((number as u8, timer::get_cycle_count()));
         tasks.excused = 0;
+        tasks.work = Work::NONE;
         Some((function, event))
     })
 }
@@ -191,8 +216,12 @@ fn ended() {
         // The first time all is started: before, nothing was asked of the SDK that could wait.
         if (BELOW_USERS..BELOW_USERS + USERS).contains(&number)
             && core::mem::replace(&mut tasks.has_run, true)
+            && cycles > tasks.longest.cycles
         {
-            tasks.longest.cycles = tasks.longest.cycles.max(cycles);
+            tasks.longest = Longest {
+                cycles,
+                work: tasks.work,
+            };
         }
     });
 }
@@ -200,6 +229,11 @@ fn ended() {
 /// The task that runs is held up by the stand-in's own work, or an erase, for so many cycles.
 pub fn excuse(cycles: u32) {
     TASKS.with(|tasks| tasks.excused = tasks.excused.saturating_add(cycles));
+}
+
+/// The task that runs does something that takes time.
+pub fn does(add: impl FnOnce(&mut Work)) {
+    TASKS.with(|tasks| add(&mut tasks.work));
 }
 
 /// The longest time that a task of the user's ran, what it was excused for left out.

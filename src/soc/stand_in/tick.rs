@@ -119,9 +119,10 @@ fn use_up_stack() {
 pub fn report() {
     let heap = heap::counters();
     let frames = frames::counters();
+    let longest = tasks::longest();
     let (written, erased) = super::flash::counters();
     say!(
-        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} stack={} flash_written={} flash_erased={}",
+        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} longest_reads={} longest_writes={} longest_looks={} stack={} flash_written={} flash_erased={}",
         heap.free,
         heap.lowest,
         heap.pieces,
@@ -130,7 +131,10 @@ pub fn report() {
         frames.received,
         frames.sent,
         frames.thrown,
-        tasks::longest().cycles / CYCLES_PER_US,
+        longest.cycles / CYCLES_PER_US,
+        longest.work.reads,
+        longest.work.writes,
+        longest.work.looks,
         crate::soc::lx106::stack::high_water(),
         written,
         erased

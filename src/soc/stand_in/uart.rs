@@ -6,7 +6,7 @@
 //!
 //! Registers: ESP8266 Technical Reference, chapter 11; those of QEMU's UART: PC16550D data sheet.
 
-use super::{Own, console, interrupts, refuse, words::words};
+use super::{Own, console, interrupts, refuse, tasks, words::words};
 use crate::soc::esp8266::{
     board::REQUEST_ON_IS_HIGH,
     registers::{
@@ -120,8 +120,14 @@ pub fn start() {
 /// What the glue's registers are read by.
 #[inline(never)]
 pub fn read(address: u32) -> u32 {
+    if address == register::STATUS {
+        tasks::does(|work| work.looks += 1);
+    }
     let now = timer::get_cycle_count();
-    let value = UART.with(|uart| uart.read(address, now));
+    let value = UART.with(|uart| {
+        uart.look_at_request();
+        uart.read(address, now)
+    });
     match value {
         Some(value) => value,
         // SAFETY: the emulator has plain memory there.
@@ -290,9 +296,11 @@ impl Uart {
             }
         }
         match levels {
-            [true, _] => self.is_asked = REQUEST_ON_IS_HIGH,
-            [_, true] => self.is_asked = !REQUEST_ON_IS_HIGH,
-            _ => {}
+            // In which order is not known; the glue lets go before it asks.
+            [true, true] => self.is_asked = true,
+            [true, false] => self.is_asked = REQUEST_ON_IS_HIGH,
+            [false, true] => self.is_asked = !REQUEST_ON_IS_HIGH,
+            [false, false] => {}
         }
     }
 

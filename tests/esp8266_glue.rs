@@ -105,7 +105,7 @@ fn a_new_device_is_set_up_over_its_console_and_publishes_as_this_machine_does() 
     // Longer than the transmitter's FIFO and what waits behind it.
     let info = run.ask(r#"{"cmd":"info"}"#);
     assert!(info.starts_with(r#"Info:{"cmd":"info","type":"smartmeter""#), "{info}");
-    assert!(info.ends_with('}') && info.len() > 600, "{info}");
+    assert!(info.ends_with('}') && info.len() > 400, "{info}");
     run.set_up(&broker);
     assert_eq!(run.end(), Some(RESET));
     let mut subscriber = broker.subscribe("#");
@@ -136,8 +136,28 @@ fn a_new_device_is_set_up_over_its_console_and_publishes_as_this_machine_does() 
     run.is_well();
 }
 
-/// What the stand-in calls, when it is not the user's: one image's whole telegram at 115200 baud is 100 ms.
-const BETWEEN: Duration = Duration::from_millis(60);
+/// How long nothing more is published when a telegram is done.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Sends a telegram, and waits until what it says is published: a meter sends the next after a second, not at once.
+fn tell(run: &mut Run, subscriber: &Subscriber, piece: &[u8]) {
+    let verdicts = |run: &Run| run.count("accepted ") + run.count("refused ");
+    let before = verdicts(run);
+    run.send(piece);
+    for _ in 0..200 {
+        if verdicts(run) > before {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    loop {
+        let published = subscriber.messages().len();
+        thread::sleep(QUIET);
+        if subscriber.messages().len() == published {
+            return;
+        }
+    }
+}
 
 /// Publishes these on both machines, one after the other, and compares. Returns the device, still on.
 fn are_published_as_here(pieces: &[Vec<u8>]) -> Option<(Mosquitto, Chip, Run, Subscriber)> {
@@ -145,10 +165,8 @@ fn are_published_as_here(pieces: &[Vec<u8>]) -> Option<(Mosquitto, Chip, Run, Su
     assert!(expected.len() > 10, "{}", expected.len());
     let broker = mosquitto()?;
     let (chip, mut run, mut subscriber) = at_its_broker(&broker)?;
-    // The meter's line is slow: no reading is dropped because the one before is being published.
     for piece in pieces {
-        run.send(piece);
-        thread::sleep(BETWEEN);
+        tell(&mut run, &subscriber, piece);
     }
     let count = |messages: &[Message]| of_the_meter(messages).len();
     let mut seen = 0;
@@ -300,7 +318,7 @@ fn log_of(run: &mut Run) -> String {
 fn the_log_tells_why_the_chip_was_reset() {
     for (fault, told) in [
         ("panic", "restarted after a panic at src/soc/esp8266/executor.rs:"),
-        ("exception", "restarted after exception 15 at 402"),
+        ("exception", "restarted after exception 9 at 402"),
         ("watchdog", "restarted by the watchdog"),
     ] {
         let chip = Chip::new();
@@ -377,7 +395,11 @@ fn starts_after_a_cut(cut: u32, port: u16) {
     }
     assert_eq!(run.end(), Some(CUT), "cut {cut}");
     let mut run = chip.start(&With::default()).expect("QEMU");
-    run.wait_for("network up ", 1);
+    let started = |lines: &[String]| {
+        let mut lines = lines.iter();
+        lines.any(|line| line.starts_with("network up ")).then_some(())
+    };
+    run.console().wait_for(&format!("a start after cut {cut}"), started);
     let settings = run.ask(r#"{"cmd":"settings"}"#);
     let is = |text: &str| settings.contains(text);
     assert!(
@@ -528,9 +550,15 @@ fn every_request_is_answered_as_on_this_machine() {
         "user,model=open_eth,net=192.168.4.0/24,host=192.168.4.2,dhcpstart=192.168.4.15,hostfwd=tcp:127.0.0.1:{port}-192.168.4.1:{PORT}"
     );
     let chip = Chip::new();
-    let Some(mut run) = chip.start(&access_point(&network)) else {
+    let Some(mut run) = chip.start(&With::default()) else {
         return;
     };
+    run.wait_for("network up 192.168.4.1", 1);
+    // As that machine's, which asks no server for the time.
+    let answer = run.ask(r#"{"cmd":"settings","payload":{"interval":0,"time_server":"-"}}"#);
+    assert!(answer.contains(r#""error":false"#), "{answer}");
+    assert_eq!(run.end(), Some(RESET));
+    let mut run = chip.start(&access_point(&network)).expect("QEMU");
     run.wait_for("network up 192.168.4.1", 1);
     run.send(&fixture("meters/esmr50.p1"));
     run.wait_for("accepted ", 1);
@@ -576,6 +604,8 @@ fn nothing_of_ours_keeps_the_radio_waiting() {
     }
     let counters = run.counters();
     assert!(counters.get("longest_us") < 10_000, "{counters:?}");
+    // Each takes a chip some microseconds, and nobody has measured how many.
+    assert!(counters.get("longest_reads") < 600, "{counters:?}");
     run.is_well();
 }
 

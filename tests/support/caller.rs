@@ -163,6 +163,9 @@ fn reading() -> Reading {
 /// What differs between two runs, or two machines, by its nature.
 const OF_THE_MOMENT: [&str; 6] = ["sys_time", "ts", "startTs", "start", "days", "msg_time"];
 
+/// What only a board with a radio and a log has to say in `info`.
+const OF_A_BOARD: [&str; 5] = ["ssid", "bssid", "rssi", "log_erases", "log_lost"];
+
 fn comparable(line: &str) -> String {
     let Some(Ok(Json::Object(mut object))) =
         line.strip_prefix("Info:").map(serde_json::from_str::<Json>)
@@ -174,6 +177,11 @@ fn comparable(line: &str) -> String {
     }
     if object.get("cmd").is_some_and(|cmd| cmd == "resetEnergy") {
         object.remove("msg");
+    }
+    if object.get("cmd").is_some_and(|cmd| cmd == "info") {
+        for key in OF_A_BOARD {
+            object.remove(key);
+        }
     }
     Json::Object(object).to_string()
 }

@@ -29,7 +29,7 @@ pub struct Network {
 pub enum Fault {
     /// The stack's end is written to, which the executor finds.
     Panic,
-    /// A load from nowhere.
+    /// A load of a word that is none.
     Exception,
     /// A task that does not end.
     Watchdog,

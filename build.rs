@@ -51,8 +51,29 @@ fn lay_out() -> Result<(), String> {
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
     if board.soc == "esp8266" {
-        vendor_libraries(&out)?;
+        match env::var_os("CARGO_FEATURE_STAND_IN") {
+            None => vendor_libraries(&out)?,
+            Some(_) => stand_in(&board, &out)?,
+        }
     }
+    Ok(())
+}
+
+/// Links what stands in for the vendor's libraries in their place. The ROM's functions are its own, too.
+fn stand_in(board: &board::Board, out: &Path) -> Result<(), String> {
+    let folder = Path::new("src/soc/stand_in");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    check_layouts(&sdk()?.join("include"), out)?;
+    copy(&Path::new("src/soc/esp8266").join("link.x"), out)?;
+    copy(&folder.join("rom.x"), out)?;
+    let script = folder.join("stand_in.x");
+    let script =
+        fs::read_to_string(&script).map_err(|error| format!("{}: {error}", script.display()))?;
+    let variables = board.vendor_variables().unwrap_or_default();
+    let script = format!("_stand_in_vendor_variables = {variables};\n{script}");
+    write(out, "stand_in.x", &script)?;
+    println!("cargo::rustc-link-arg-bins=-Tstand_in.x");
+    wrap();
     Ok(())
 }
 
@@ -65,36 +86,53 @@ const WRAPPED: [&str; 1] = ["spi_flash_read"];
 /// Links the vendor's libraries as our own script says, once the structures that are shared with them have the layout that the
 /// code expects.
 fn vendor_libraries(out: &Path) -> Result<(), String> {
-    let variable = "METERTREKKER_SDK";
-    println!("cargo::rerun-if-env-changed={variable}");
-    println!("cargo::rerun-if-changed=src/soc/esp8266");
-    let sdk = env::var_os(variable).map(PathBuf::from).ok_or_else(|| {
-        format!("{variable} names no vendor libraries: build with `cargo xtask firmware`")
-    })?;
+    let sdk = sdk()?;
     let libraries = ["libs", "lib"].map(|folder| sdk.join(folder));
     let libraries = libraries
         .iter()
         .find(|folder| folder.join("libmain.a").is_file());
     let libraries = libraries.ok_or_else(|| {
         format!(
-            "{variable}={}: there is no libmain.a in libs/ or lib/",
+            "{SDK}={}: there is no libmain.a in libs/ or lib/",
             sdk.display()
         )
     })?;
     check_layouts(&sdk.join("include"), out)?;
     for script in ["link.x", "rom.x"] {
-        let from = Path::new("src/soc/esp8266").join(script);
-        fs::copy(&from, out.join(script))
-            .map_err(|error| format!("{}: {error}", from.display()))?;
+        copy(&Path::new("src/soc/esp8266").join(script), out)?;
     }
     println!("cargo::rustc-link-search=native={}", libraries.display());
     let names: Vec<String> = LIBRARIES.iter().map(|name| format!("-l{name}")).collect();
     let group = names.join(",");
     println!("cargo::rustc-link-arg-bins=-Wl,--start-group,{group},--end-group");
+    wrap();
+    Ok(())
+}
+
+fn wrap() {
     for function in WRAPPED {
         println!("cargo::rustc-link-arg-bins=-Wl,--wrap={function}");
     }
-    Ok(())
+}
+
+/// The folder of the vendor's libraries and headers.
+const SDK: &str = "METERTREKKER_SDK";
+
+fn sdk() -> Result<PathBuf, String> {
+    println!("cargo::rerun-if-env-changed={SDK}");
+    println!("cargo::rerun-if-changed=src/soc/esp8266");
+    env::var_os(SDK).map(PathBuf::from).ok_or_else(|| {
+        format!("{SDK} names no vendor libraries: build with `cargo xtask firmware`")
+    })
+}
+
+/// Puts a linker script where the linker looks.
+fn copy(script: &Path, out: &Path) -> Result<(), String> {
+    let name = script.file_name().unwrap_or_default();
+    let copied = fs::copy(script, out.join(name));
+    copied
+        .map(drop)
+        .map_err(|error| format!("{}: {error}", script.display()))
 }
 
 /// Has the cross compiler judge `layouts.c`, which includes the vendor's headers.

@@ -415,6 +415,16 @@ impl Board {
         script + &ram.assertions(&self.soc)
     }
 
+    /// Bytes of the vendor's variables, by the ledger: what neither the budget nor the heap has of the data memory.
+    #[allow(dead_code)] // Not every build script asks.
+    pub fn vendor_variables(&self) -> Option<u32> {
+        let (memory, ram) = (self.memory.as_ref()?, self.ram.as_ref()?);
+        memory
+            .dram
+            .length
+            .checked_sub(*ram.budget.get_ref() + ram.heap?)
+    }
+
     /// What the board can do, as constants.
     #[allow(dead_code)] // Not every build script asks.
     pub fn limits(&self) -> String {

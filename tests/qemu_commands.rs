@@ -11,23 +11,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use embassy_sync::mutex::Mutex;
 use metertrekker::{
-    app::{monitor::Monitor, outlet, server::PORT, stats::Stats},
-    p1::framing::LINE_MAX,
-    reading::Reading,
-    settings::{KEYS, Settings},
-    smartmeter::{
-        answer::Whole,
-        device::{Client, Device, Peer},
-        line::MAX,
-        log::Level,
-    },
-    soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
-    storage::Store,
+    app::{outlet, server::PORT},
+    settings::KEYS,
 };
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::Value as Json;
+use support::caller::{Caller, every_request};
 use support::child::{PATIENCE, Running};
 use support::firmware::{self, text};
 use support::namespace::is_inside;
@@ -43,117 +33,6 @@ const SESSIONS: usize = 3;
 
 /// Samples a second, likewise.
 const MAX_RATE: u32 = 32_000;
-
-/// A client over the emulated network.
-struct Caller {
-    stream: TcpStream,
-    lines: BufReader<TcpStream>,
-}
-
-impl Caller {
-    /// Connects, and again while nobody answers: the emulator accepts before the image has an address.
-    fn connect(port: u16) -> Self {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let mut caller = Self::answered(port);
-            if caller.line().starts_with(r#"Info:{"cmd":"info","#) {
-                return caller;
-            }
-            // The board may not have seen yet that another has gone.
-            assert!(Instant::now() < deadline, "no room on port {port}");
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    /// Connects, and again while the one socket for it is not back from the last.
-    fn answered(port: u16) -> Self {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(caller) = Self::try_connect(port) {
-                return caller;
-            }
-            assert!(Instant::now() < deadline, "no answer on port {port}");
-        }
-    }
-
-    fn try_connect(port: u16) -> Option<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-        let patience = stream.set_read_timeout(Some(Duration::from_secs(3)));
-        patience.expect("a time limit");
-        // What was accepted and never answered is closed, or silent.
-        stream.peek(&mut [0]).ok().filter(|count| *count > 0)?;
-        Some(Self::over(stream))
-    }
-
-    /// At the other end of a connection.
-    fn over(stream: TcpStream) -> Self {
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a time limit");
-        let lines = BufReader::new(stream.try_clone().expect("a clone"));
-        Self { stream, lines }
-    }
-
-    fn send(&mut self, line: &str) {
-        self.stream
-            .write_all(format!("{line}\r\n").as_bytes())
-            .expect("the board takes it");
-    }
-
-    /// The next line; empty at the end.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a line");
-        line.trim_end().into()
-    }
-
-    /// The next line that is no line of the log.
-    fn answer(&mut self) -> String {
-        loop {
-            let line = self.line();
-            if !line.starts_with("Info:[") {
-                return line;
-            }
-        }
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        self.send(line);
-        self.answer()
-    }
-
-    fn ask_json(&mut self, line: &str) -> Json {
-        let answer = self.ask(line);
-        let json = answer.strip_prefix("Info:").map(serde_json::from_str);
-        json.and_then(Result::ok)
-            .unwrap_or_else(|| panic!("{line}: {answer}"))
-    }
-
-    /// Asks until the answer is as it should be.
-    fn ask_until(&mut self, line: &str, enough: impl Fn(&Json) -> bool) -> Json {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.ask_json(line);
-            if enough(&answer) {
-                return answer;
-            }
-            assert!(Instant::now() < deadline, "{line}: {answer}");
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    /// Reads on until a line has this in it.
-    fn told(&mut self, part: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let line = self.line();
-            if line.contains(part) {
-                return line;
-            }
-            assert!(Instant::now() < deadline, "{line} instead of {part}");
-        }
-    }
-}
 
 /// The image with the commands' port forwarded to a free one.
 fn start(words: &[&str]) -> Option<(Board, u16)> {
@@ -195,40 +74,6 @@ fn tell(board: &mut Board) {
     board.wait_for_event("accepted", 1);
 }
 
-fn reading() -> Reading {
-    let telegram = fixture("meters/esmr50.p1");
-    assert!(telegram.len() < 2 * LINE_MAX);
-    let lines = String::from_utf8(telegram).expect("text");
-    let mut reading = Reading::new();
-    let mut lines = lines.lines();
-    let header = lines.next().expect("a header");
-    reading.begin(header.strip_prefix('/').expect("a header").as_bytes());
-    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('!')) {
-        // What is of no use is none here either.
-        let _ = reading.line(line.as_bytes());
-    }
-    reading.settle();
-    reading
-}
-
-/// What differs between two runs, or two machines, by its nature.
-const OF_THE_MOMENT: [&str; 6] = ["sys_time", "ts", "startTs", "start", "days", "msg_time"];
-
-fn comparable(line: &str) -> String {
-    let Some(Ok(Json::Object(mut object))) =
-        line.strip_prefix("Info:").map(serde_json::from_str::<Json>)
-    else {
-        return line.into();
-    };
-    for key in OF_THE_MOMENT {
-        object.remove(key);
-    }
-    if object.get("cmd").is_some_and(|cmd| cmd == "resetEnergy") {
-        object.remove("msg");
-    }
-    Json::Object(object).to_string()
-}
-
 #[test]
 fn every_request_is_answered_as_on_this_machine() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -237,76 +82,9 @@ fn every_request_is_answered_as_on_this_machine() {
         return;
     };
     tell(&mut board);
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/commands/golden.txt");
-    let golden = fs::read_to_string(golden).expect("the transcript");
     let mut caller = Caller::connect(port);
-    caller.ask(r#"{"cmd":"log","level":"error"}"#);
-    let mut count = 0;
-    block_on_virtual(async {
-        let mut store = Store::open(RamFlash::<4096, 2>::new(), 0..8192)
-            .await
-            .unwrap();
-        let store = Mutex::new(&mut store);
-        let stats = Stats::new();
-        let device = Device::open("Metertrekker-qemu", || None, &store, &stats)
-            .await
-            .with_max_rate(MAX_RATE);
-        device.address.set(Some([10, 0, 2, 15].into()));
-        device.believed(&reading());
-        let of_the_run = |settings: &mut Settings| {
-            settings.set("interval", "0").unwrap();
-            settings.set("time_server", "-").unwrap();
-        };
-        device.adjust(of_the_run);
-        let mut client = Client::new(Peer::Network(([10, 0, 2, 2], 1).into()), Level::Error);
-        for request in golden.lines().filter_map(|line| line.strip_prefix("> ")) {
-            let request = request.replace("{long}", &"x".repeat(600));
-            let request = request.replace("{64}", &"x".repeat(64));
-            let request = request.replace("{65}", &"x".repeat(65));
-            // They start the board over, wait for a server, choose what is told, or keep their state in the two flashes.
-            let apart = [
-                "restart",
-                "factoryReset",
-                "basicReset",
-                r#""ntp"#,
-                "timeServer",
-                r#""log""#,
-                "unlock",
-                "getLog",
-                "clearLog",
-                r#""sample""#,
-                "dailyRestart",
-                "streamServer",
-            ];
-            if apart.iter().any(|command| request.contains(command)) {
-                continue;
-            }
-            let before = device.settings();
-            let mut expected = <Whole>::new();
-            match request.len() > MAX {
-                true => device.answer_too_long(MAX, &mut expected),
-                false => {
-                    device
-                        .answer_whole(request.trim().as_bytes(), &mut client, &mut expected)
-                        .await
-                }
-            }
-            // The board starts over when its settings change.
-            if device.settings() != before {
-                device.adjust(|settings| settings.clone_from(&before));
-                continue;
-            }
-            let expected = String::from_utf8(expected.bytes().to_vec()).unwrap();
-            let expected = expected.trim_end();
-            caller.send(&request);
-            if expected.is_empty() {
-                continue;
-            }
-            let answer = caller.answer();
-            // It keeps no log without a file for it, here as there.
-            assert_eq!(comparable(&answer), comparable(expected), "{request}");
-            count += 1;
-        }
+    let count = every_request(&mut caller, "Metertrekker-qemu", [10, 0, 2, 15], |device| {
+        device.set_max_rate(MAX_RATE);
     });
     assert!(count > 90, "{count}");
     // A change of settings goes deepest.

@@ -8,10 +8,11 @@ use std::{env, fs, path::PathBuf};
 fn main() {
     println!("cargo::rerun-if-changed=link.x");
     if env::var_os("CARGO_FEATURE_XTOS").is_some() {
-        assemble::archive(
-            "xtensa_lx_rt_asm",
-            &["asm/narrow.S", "asm/xtos.S", "asm/xtos_hand_on.S"],
-        );
+        let mut sources = vec!["asm/narrow.S", "asm/xtos.S", "asm/xtos_hand_on.S"];
+        if env::var_os("CARGO_FEATURE_LIBMAIN").is_some() {
+            sources.push("asm/libmain.S");
+        }
+        assemble::archive("xtensa_lx_rt_asm", &sources);
         return;
     }
     if env::var_os("CARGO_FEATURE_VECTORS").is_none() {

@@ -3,7 +3,10 @@
 use core::net::SocketAddr;
 
 use edge_nal::{Dns, TcpConnect};
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::{
+    select::{Either3, select3},
+    yield_now,
+};
 use embassy_time::{Duration, Instant, TimeoutError, Timer, with_deadline, with_timeout};
 use embedded_storage_async::nor_flash::NorFlash;
 use minimq::{
@@ -614,6 +617,8 @@ where
             if let Some(memory) = memory {
                 changes.kept(memory);
             }
+            // Each looks through the flash for its place: on a chip nothing else runs meanwhile.
+            yield_now().await;
         }
     }
 }

@@ -9,6 +9,9 @@ pub mod lx106;
 pub mod nor;
 #[cfg(soc = "qemu")]
 pub mod qemu;
+#[cfg(all(soc = "esp8266", feature = "stand-in"))]
+#[allow(unsafe_code)] // What a ROM and libraries in C do.
+mod stand_in;
 
 /// The RAM ledger of the board's file: bytes of each part.
 #[cfg(any(soc = "esp8266", soc = "qemu"))]

@@ -1,6 +1,6 @@
 //! A child process whose output is collected line by line, and which never outlives its owner.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -121,6 +121,12 @@ impl Running {
             );
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Types a line to a program that was started with a pipe for its input; one that has ended does not mind.
+    pub fn type_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("a pipe");
+        let _ = input.write_all(format!("{line}\n").as_bytes());
     }
 
     /// The process id.

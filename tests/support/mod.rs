@@ -1,6 +1,7 @@
 //! What several tests share. A test that uses it says `mod support;`.
 #![allow(dead_code, reason = "no test uses all of it")]
 
+pub mod caller;
 pub mod child;
 pub mod firmware;
 pub mod golden;
@@ -10,5 +11,6 @@ pub mod peers;
 pub mod qemu;
 pub mod samples;
 pub mod second_reader;
+pub mod stand_in;
 pub mod telegram;
 pub mod watch;

@@ -15,13 +15,18 @@ use super::peers::{Mosquitto, did_not_run, find};
 
 /// The program of the emulator, with an image; `None` when one of the two is missing.
 pub fn qemu(image: &str) -> Option<Command> {
+    qemu_of("lx106", image)
+}
+
+/// The same with an image that another tier builds.
+pub fn qemu_of(tier: &str, image: &str) -> Option<Command> {
     let qemu = find("qemu-system-xtensa", "`./test` installs it")?;
     let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .with_file_name("firmware")
         .join(image);
     if !path.is_file() {
         did_not_run(&format!(
-            "{image} is not built: `cargo xtask test lx106` builds it"
+            "{image} is not built: `cargo xtask test {tier}` builds it"
         ));
         return None;
     }

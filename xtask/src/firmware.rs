@@ -23,11 +23,14 @@ const TARGET: &str = "xtensa-lx106-none-elf";
 #[derive(clap::Args)]
 pub struct Args {
     /// A file in boards/, without its .toml
-    #[arg(required_unless_present_any = ["all", "self_tests", "proof", "bench"])]
+    #[arg(required_unless_present_any = ["all", "stand_in", "self_tests", "proof", "bench"])]
     board: Option<String>,
     /// Every board that has an image
     #[arg(long, conflicts_with = "board")]
     all: bool,
+    /// The image of the D1 mini with a stand-in for the vendor's libraries, which runs in QEMU
+    #[arg(long, conflicts_with_all = ["board", "all"])]
+    stand_in: bool,
     /// The images that try start-up, exceptions and interrupts in QEMU
     #[arg(long, conflicts_with = "board")]
     self_tests: bool,
@@ -45,6 +48,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     let images = match &args.board {
         Some(board) => build_board(&toolchain, board)?,
         None if args.all => build_each(&toolchain, &boards())?,
+        None if args.stand_in => vec![build_stand_in(&toolchain)?],
         None if args.bench => vec![build_bench()?],
         None if args.proof => {
             prove(&toolchain)?;
@@ -179,6 +183,21 @@ fn build_board(toolchain: &Toolchain, name: &str) -> Result<Vec<PathBuf>, String
     Ok(files)
 }
 
+/// The board whose glue runs in the emulator.
+const STOOD_IN: &str = "d1-mini";
+
+/// Builds the image of a board with an ESP8266 that has a stand-in for the vendor's libraries.
+fn build_stand_in(toolchain: &Toolchain) -> Result<PathBuf, String> {
+    let mut cargo = cargo(toolchain)?;
+    cargo
+        .args(["--package", "metertrekker", "--bin", "metertrekker"])
+        .args(["--features", "stand-in"])
+        .env("METERTREKKER_BOARD", STOOD_IN)
+        .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
+    shell::run(&mut cargo)?;
+    copy(&built("metertrekker"), &format!("{STOOD_IN}-stand-in.elf"))
+}
+
 fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
     shell::run(cargo(toolchain)?.args(["--package", "lx106-tests", "--features", "emulator"]))?;
     let sources = shell::root().join("crates/lx106-tests/src/bin");
@@ -257,10 +276,12 @@ pub fn build_for_chip(name: &str) -> Result<Chip, String> {
 
 /// Builds and judges the image of every board that has the chip.
 pub fn build_for_chips() -> Result<(), String> {
+    let toolchain = toolchain::find()?;
+    build_stand_in(&toolchain)?;
     let mut names = boards();
     // A file that cannot be read is told by who builds it.
     names.retain(|name| read_board(name).map_or(true, |board| is_chip(&board)));
-    build_each(&toolchain::find()?, &names).map(drop)
+    build_each(&toolchain, &names).map(drop)
 }
 
 /// Whether an image for it is linked with the vendor's libraries.

@@ -114,9 +114,21 @@ const TIERS: &[Tier] = &[
     },
     Tier {
         name: "chip",
-        about: "the ESP8266's images: linked with the vendor's libraries, whole, within their limits, valid",
-        test_files: &[],
-        steps: &[Step::NeedsLx106, Step::ChipImages],
+        about: "the ESP8266's images: linked with the vendor's libraries, whole, within their limits, valid; and its own glue in QEMU, against a stand-in for those libraries",
+        test_files: &["esp8266_glue"],
+        steps: &[
+            Step::NeedsLx106,
+            Step::ChipImages,
+            // They wait most of the time: a device listens to its console for ten seconds before it listens to the meter.
+            Step::Cargo(&[
+                "test",
+                "--test",
+                "esp8266_glue",
+                "--",
+                "--test-threads",
+                "4",
+            ]),
+        ],
     },
     Tier {
         name: "fuzz",

@@ -1,15 +1,10 @@
 // Narrow loads from flash, and stores into IRAM, as the chip answers them.
 //
-// The emulator gives and takes bytes everywhere. It has nothing at 0x80000000 above the chip's addresses, though, and an access there
-// raises cause 15, or 9 when it is unaligned. These vectors make of it what the chip raises there, cause 3 and the address without
-// its highest bit, and leave the rest to the vectors under test: the exception, its PC and PS, and the registers are the core's own.
-// Or, with `mirror_by_tables`, they go on as the vectors of the chip's vendor libraries do, by the address that the ROM's table has for
-// the cause.
+// These vectors make of an access to the mirror of flash and IRAM (libmain.inc) what the chip raises there, and leave the rest to the
+// vectors under test: the exception, its PC and PS, and the registers are the core's own. Or, with `mirror_by_tables`, they go on as the
+// vectors of the chip's vendor libraries do, by the address that the ROM's table has for the cause.
 
-    .set MIRROR_BIT, 31
-    .set CAUSE_UNALIGNED, 9
-    .set CAUSE_NOWHERE, 15
-    .set CAUSE_LOAD_STORE_ERROR, 3
+#include "../../xtensa-lx-rt/asm/libmain.inc"
 
     .section .iram.mirror_vectors, "ax"
     .balign 256
@@ -38,31 +33,13 @@ mirror_by_tables:
     .literal_position
     .align 4
 mirror:
-    rsr.exccause a0
-    addi    a0, a0, -CAUSE_UNALIGNED
-    beqz    a0, 2f
-    addi    a0, a0, CAUSE_UNALIGNED - CAUSE_NOWHERE
-    bnez    a0, 1f
-2:  rsr.excvaddr a0
-    bbci    a0, MIRROR_BIT, 1f
-    slli    a0, a0, 1
-    srli    a0, a0, 1
-    wsr.excvaddr a0
-    movi    a0, CAUSE_LOAD_STORE_ERROR
-    wsr.exccause a0
+    flash_of_mirror 1f
     movi    a0, mirror_by_tables
     l32i    a0, a0, 0
     beqz    a0, 1f
-    // As _UserExceptionVector_1 of libmain.
     rsr.excsave2 a0
     wsr.excsave1 a0
-    addmi   sp, sp, -256
-    s32i    a2, sp, 20
-    s32i    a3, sp, 24
-    rsr.exccause a2
-    s32i    a4, sp, 28
-    movi    a3, xtensa_lx_rt_xtos_narrow_load
-    jx      a3
+    hand_on_by_table
 1:  rsr.excsave2 a0
     j       _UserExceptionVector
 

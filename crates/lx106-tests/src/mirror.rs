@@ -11,12 +11,21 @@ pub const OPEN: u32 = 0x20;
 
 extern "C" {
     static mirror_vectors: u32;
+    fn xtensa_lx_rt_xtos_narrow_load();
     pub fn run_with(registers: *mut Registers, code: u32, ps: u32);
 }
 
 /// Has the vectors take what an access to the mirror raises.
 pub fn install() {
     unsafe { xtensa_lx::set_vecbase(&raw const mirror_vectors) };
+}
+
+/// Enters the handler into the ROM's table, as the firmware does.
+pub fn enter_into_table() {
+    const LOAD_STORE_ERROR: usize = 3;
+    let handlers = 0x3fff_c000 as *mut usize;
+    let handler = xtensa_lx_rt_xtos_narrow_load as *const () as usize;
+    unsafe { handlers.add(LOAD_STORE_ERROR).write_volatile(handler) };
 }
 
 /// Where `address` answers as the chip's flash and IRAM do.

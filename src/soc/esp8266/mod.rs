@@ -35,7 +35,7 @@ mod rf;
 #[cfg(soc = "esp8266")]
 mod run;
 #[cfg(soc = "esp8266")]
-mod sdk;
+pub(super) mod sdk;
 #[cfg(soc = "esp8266")]
 mod start;
 #[cfg(soc = "esp8266")]

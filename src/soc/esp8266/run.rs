@@ -107,6 +107,16 @@ type CommandNetwork = Net<'static, DOORS, COMMAND_RX, COMMAND_TX>;
 type TheRemote = Mqtt<1, MQTT_ANSWER>;
 type PublisherRoom = publisher::Room<0>;
 type Room = session::Room<PACKET>;
+/// The transmitter takes less of an answer at once than a connection does: the rest waits here.
+type ConsoleRoom = session::Room<
+    {
+        if PACKET > answer::MAX {
+            PACKET
+        } else {
+            answer::MAX
+        }
+    },
+>;
 type TimeBuffers = UdpBuffers<1, TIME, TIME, 1>;
 type ThePublisher = Publisher<'static, 'static, 'static, Network, Area, Monitors, TheRemote>;
 
@@ -129,7 +139,6 @@ static BUFFERS: ConstStaticCell<Sockets<1, SOCKET_RX, SOCKET_TX>> =
 #[unsafe(link_section = ".bss.cold")]
 static COMMAND_BUFFERS: ConstStaticCell<Sockets<DOORS, COMMAND_RX, COMMAND_TX>> =
     ConstStaticCell::new(Sockets::new());
-#[unsafe(link_section = ".bss.cold")]
 static TIME_BUFFERS: StaticCell<TimeBuffers> = StaticCell::new();
 #[unsafe(link_section = ".bss.cold")]
 static DHCP: StaticCell<Dhcp> = StaticCell::new();
@@ -139,9 +148,9 @@ static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
     ConstStaticCell::new(StackResources::new());
 /// The console's is the last.
 #[unsafe(link_section = ".bss.cold")]
-static ROOMS: ConstStaticCell<([Room; CLIENTS], Room)> = ConstStaticCell::new((
+static ROOMS: ConstStaticCell<([Room; CLIENTS], ConsoleRoom)> = ConstStaticCell::new((
     [const { Room::with_packets() }; CLIENTS],
-    Room::with_packets(),
+    ConsoleRoom::with_packets(),
 ));
 #[unsafe(link_section = ".bss.cold")]
 static REMOTE: StaticCell<TheRemote> = StaticCell::new();
@@ -162,7 +171,7 @@ const _: [(); ram::MQTT_TX] = [(); TX_BUFFER];
 const _: [(); ram::NETWORK] = [(); size_of::<StackResources<SOCKETS>>()];
 const _: [(); ram::COMMON] = [(); size_of::<Common>()];
 const _: [(); ram::COMMAND_SOCKETS] = [(); DOORS * (COMMAND_RX + COMMAND_TX)];
-const _: [(); ram::SESSIONS] = [(); (CLIENTS + 1) * size_of::<Room>()];
+const _: [(); ram::SESSIONS] = [(); CLIENTS * size_of::<Room>() + size_of::<ConsoleRoom>()];
 const _: [(); ram::DEVICE] = [(); size_of::<TheDevice>()];
 const _: [(); ram::MQTT_COMMANDS] = [(); size_of::<TheRemote>()];
 const _: [(); ram::UDP] = [(); size_of::<TimeBuffers>()];
@@ -273,7 +282,6 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let name = &*name;
     device.adjust(|of_device| settings.clone_from(of_device));
     let (settings, device) = (&*settings, &*device);
-    tell_start(device, has_store, has_log);
     let monitors = MONITORS.init((report, WATCHERS.init((device, watch))));
     let seed = random();
     let remote = REMOTE.init_with(|| Mqtt::with_room());
@@ -312,7 +320,13 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     // SAFETY: this is the only place, and comes once.
     let (request, led) = unsafe { port::outputs() };
     spawner.spawn(keep_port(request, led, watch, device)?);
-    spawner.spawn(keep_device(device, remote, console_room)?);
+    spawner.spawn(keep_device(
+        device,
+        remote,
+        console_room,
+        has_store,
+        has_log,
+    )?);
     spawner.spawn(start_over(device, mailbox)?);
     spawner.spawn(count(stats, report)?);
     let the_meter = METER
@@ -404,7 +418,9 @@ async fn addresses(device: &'static TheDevice, stack: Stack<'static>) -> Infalli
 async fn keep_device(
     device: &'static TheDevice,
     remote: &'static TheRemote,
-    room: &'static mut Room,
+    room: &'static mut ConsoleRoom,
+    has_store: bool,
+    has_log: bool,
 ) {
     let terminal = || port::uart0().console();
     let console = async {
@@ -418,6 +434,8 @@ async fn keep_device(
         }
     };
     let log = device.keep_log();
+    // Now that somebody listens: what is told before is lost.
+    tell_start(device, has_store, has_log);
     join4(console, remote.run(device), device.keep_house(), log).await;
 }
 

@@ -18,7 +18,7 @@ use core::{
     task::Poll,
 };
 
-use embassy_futures::select::select;
+use embassy_futures::{select::select, yield_now};
 use embassy_sync::{
     blocking_mutex::raw::NoopRawMutex, signal::Signal, waitqueue::WakerRegistration,
 };
@@ -537,6 +537,8 @@ impl<R: Registers, const N: usize> Write for Console<'_, R, N> {
             if count > 0 || bytes.is_empty() {
                 return Ok(count);
             }
+            // A session looks once how much is taken, with a waker that is no task's: embassy's timers panic at those.
+            yield_now().await;
             Timer::after(LOOK).await;
         }
     }

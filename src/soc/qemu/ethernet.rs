@@ -1,12 +1,6 @@
-//! The OpenCores Ethernet MAC as a driver for embassy-net: by interrupt, with rings of descriptors.
-//!
-//! Registers and descriptors: Ethernet IP Core Specification, OpenCores, revision 1.19 (2002).
-//! The frames lie in the card's own memory, as the radio's do on the chip: none of the image's RAM.
+//! The Ethernet MAC as a driver for embassy-net, by interrupt.
 
-use core::{
-    cell::{Cell, RefCell},
-    task::Context,
-};
+use core::{cell::RefCell, task::Context};
 
 use critical_section::Mutex;
 use embassy_net_driver::{
@@ -14,88 +8,17 @@ use embassy_net_driver::{
 };
 use embassy_sync::waitqueue::WakerRegistration;
 use embassy_time::{Duration, Timer};
-use xtensa_lx::interrupt;
 
-use super::latency;
-
-/// The MAC's interrupt: the second of the core's external ones.
-pub(super) const INTERRUPT: u32 = 1 << 1;
+use super::{
+    latency,
+    mac::{self, MTU, Mac},
+};
 
 /// QEMU's own for a first network card.
 const ADDRESS: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
-/// Offsets, §3.
-mod register {
-    const BASE: usize = 0x9d03_0000;
-    pub const MODER: usize = BASE;
-    pub const INT_SOURCE: usize = BASE + 0x04;
-    pub const INT_MASK: usize = BASE + 0x08;
-    pub const TX_BD_NUM: usize = BASE + 0x20;
-    pub const MIICOMMAND: usize = BASE + 0x2c;
-    pub const MIIADDRESS: usize = BASE + 0x30;
-    pub const MIIRX_DATA: usize = BASE + 0x38;
-    pub const MIISTATUS: usize = BASE + 0x3c;
-    pub const MAC_ADDR0: usize = BASE + 0x40;
-    pub const MAC_ADDR1: usize = BASE + 0x44;
-    pub const DESCRIPTORS: usize = BASE + 0x400;
-}
-
-/// MODER: receive, transmit, full duplex, append the CRC, pad short frames.
-const RUNNING: u32 = 1 << 0 | 1 << 1 | 1 << 10 | 1 << 13 | 1 << 15;
-const RESET: u32 = 1 << 11;
-
-/// INT_SOURCE: a frame was sent, failed to be sent, came, came damaged, or found no descriptor.
-const TXB: u32 = 1 << 0;
-const TXE: u32 = 1 << 1;
-const RXB: u32 = 1 << 2;
-const RXE: u32 = 1 << 3;
-const BUSY: u32 = 1 << 4;
-
-/// Descriptors: the MAC's turn; interrupt when done; last of its ring.
-const READY: u32 = 1 << 15;
-const TELL: u32 = 1 << 14;
-const WRAP: u32 = 1 << 13;
-/// A descriptor to send: pad the frame, append its CRC.
-const PAD_AND_CRC: u32 = 1 << 12 | 1 << 11;
-/// A received descriptor: overrun, invalid symbol, dribble nibble, too long, too short, CRC, late
-/// collision.
-const DAMAGED: u32 = 0b111_1111;
-
-/// MIICOMMAND: read a register of the PHY. MIISTATUS: at work.
-const READ_PHY: u32 = 1 << 1;
-const MII_BUSY: u32 = 1 << 1;
-const PHY: u32 = 1;
-/// The PHY's basic status register, and in it: the link is up (IEEE 802.3 §22.2.4.2).
-const STATUS: u32 = 1;
-const LINK: u32 = 1 << 2;
-
-/// The card's memory for frames.
-const MEMORY: usize = 0x9d80_0000;
-const MEMORY_SIZE: usize = 16 * 1024;
-
-const SENT: usize = 2;
-const RECEIVED: usize = 8;
-/// The longest frame that the MAC takes, PACKETLEN's value after a reset.
-const FRAME: usize = 1536;
-const _: () = assert!((SENT + RECEIVED) * FRAME <= MEMORY_SIZE);
-
-/// Ethernet header and 1500 bytes.
-const MTU: usize = 1514;
-const HEADER: usize = 14;
-const CRC: usize = 4;
-
 /// How often the link is looked at: the MAC has no interrupt for it.
 const LOOK: Duration = Duration::from_millis(500);
-
-fn read(register: usize) -> u32 {
-    // SAFETY: a register of the MAC, see above.
-    unsafe { (register as *const u32).read_volatile() }
-}
-
-fn write(register: usize, value: u32) {
-    // SAFETY: a register of the MAC. A descriptor makes it touch memory: that of its frame.
-    unsafe { (register as *mut u32).write_volatile(value) }
-}
 
 struct State {
     stack: WakerRegistration,
@@ -131,33 +54,19 @@ pub fn counters() -> Counters {
 pub(super) fn on_interrupt() {
     critical_section::with(|cs| {
         let mut state = STATE.borrow_ref_mut(cs);
-        let raised = read(register::INT_SOURCE);
-        write(register::INT_SOURCE, raised);
-        state.counters.missed += u32::from(raised & BUSY != 0);
-        state.counters.unsent += u32::from(raised & TXE != 0);
+        let raised = mac::acknowledge();
+        state.counters.missed += u32::from(raised.missed);
+        state.counters.unsent += u32::from(raised.unsent);
         state.stack.wake();
     });
 }
 
-fn is_link_up() -> bool {
-    write(register::MIIADDRESS, STATUS << 8 | PHY);
-    write(register::MIICOMMAND, READ_PHY);
-    // On a wire it takes 64 bit times of 2.5 MHz.
-    for _ in 0..10_000 {
-        if read(register::MIISTATUS) & MII_BUSY == 0 {
-            break;
-        }
-    }
-    write(register::MIICOMMAND, 0);
-    read(register::MIIRX_DATA) & LINK != 0
-}
-
 /// Wakes the stack when the link goes down or comes back.
 pub async fn watch_link() -> ! {
-    let mut was_up = is_link_up();
+    let mut was_up = mac::is_link_up();
     loop {
         Timer::after(LOOK).await;
-        let is_up = is_link_up();
+        let is_up = mac::is_link_up();
         if is_up != was_up {
             was_up = is_up;
             critical_section::with(|cs| STATE.borrow_ref_mut(cs).stack.wake());
@@ -165,153 +74,34 @@ pub async fn watch_link() -> ! {
     }
 }
 
-/// A descriptor, and the frame that goes with it.
-#[derive(Clone, Copy)]
-struct Slot {
-    /// Among all descriptors: first those to be sent, then those received.
-    index: usize,
-    last: bool,
-}
-
-impl Slot {
-    fn sent(index: usize) -> Self {
-        let last = index + 1 == SENT;
-        Self { index, last }
-    }
-
-    fn received(index: usize) -> Self {
-        let last = index + 1 == RECEIVED;
-        let index = SENT + index;
-        Self { index, last }
-    }
-
-    fn register(self) -> usize {
-        register::DESCRIPTORS + 8 * self.index
-    }
-
-    fn memory(self) -> usize {
-        MEMORY + FRAME * self.index
-    }
-
-    /// Says where the frame lies.
-    fn place(self) {
-        write(self.register() + 4, self.memory() as u32);
-    }
-
-    fn get(self) -> u32 {
-        read(self.register())
-    }
-
-    /// Gives the descriptor to the MAC or takes it back, with a frame of this length.
-    fn set(self, flags: u32, length: usize) {
-        let wrap = if self.last { WRAP } else { 0 };
-        write(self.register(), (length as u32) << 16 | wrap | flags);
-    }
-
-    /// It is not the MAC's turn.
-    fn is_ours(self) -> bool {
-        self.get() & READY == 0
-    }
-
-    /// Lets `f` have the frame's first `length` bytes.
-    fn with<R>(self, length: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
-        // SAFETY: inside the card's memory, as asserted above. Each descriptor is used through one token
-        // at a time, and only while it is not the MAC's turn.
-        f(unsafe { core::slice::from_raw_parts_mut(self.memory() as *mut u8, length.min(FRAME)) })
-    }
-}
-
 /// The MAC. There is one: make one.
-pub struct Ethernet {
-    /// The next descriptor to send with, and the next to receive with. The MAC takes them in order.
-    send: Cell<usize>,
-    receive: Cell<usize>,
-}
+pub struct Ethernet(Mac);
 
 impl Ethernet {
     /// Switches the MAC on.
     pub(super) fn start() -> Self {
-        write(register::MODER, RESET);
-        write(register::MODER, 0);
-        write(register::TX_BD_NUM, SENT as u32);
-        let [a, b, c, d, e, f] = ADDRESS;
-        write(register::MAC_ADDR0, u32::from_be_bytes([c, d, e, f]));
-        write(register::MAC_ADDR1, u32::from_be_bytes([0, 0, a, b]));
-        for slot in (0..SENT).map(Slot::sent) {
-            slot.place();
-            slot.set(0, 0);
-        }
-        for slot in (0..RECEIVED).map(Slot::received) {
-            slot.place();
-            slot.set(READY | TELL, 0);
-        }
-        write(register::INT_SOURCE, !0);
-        write(register::INT_MASK, TXB | TXE | RXB | RXE | BUSY);
-        write(register::MODER, RUNNING);
-        // SAFETY: the handler above quiets it.
-        unsafe { interrupt::enable_mask(INTERRUPT) };
-        Self {
-            send: Cell::new(0),
-            receive: Cell::new(0),
-        }
-    }
-
-    fn sending(&self) -> Slot {
-        Slot::sent(self.send.get())
-    }
-
-    fn receiving(&self) -> Slot {
-        Slot::received(self.receive.get())
-    }
-
-    /// Gives the descriptor last received with back to the MAC.
-    fn received(&self) {
-        self.receiving().set(READY | TELL, 0);
-        self.receive.set((self.receive.get() + 1) % RECEIVED);
-    }
-
-    /// The length of the frame that is next; one that is none is counted and skipped.
-    fn next_frame(&self, counters: &mut Counters) -> Option<usize> {
-        for _ in 0..RECEIVED {
-            let slot = self.receiving();
-            let descriptor = slot.get();
-            if descriptor & READY != 0 {
-                return None;
-            }
-            let length = (descriptor >> 16) as usize;
-            if descriptor & DAMAGED == 0 && (HEADER + CRC..=MTU + CRC).contains(&length) {
-                return Some(length - CRC);
-            }
-            counters.damaged += 1;
-            self.received();
-        }
-        None
+        Self(Mac::start(Some(ADDRESS)))
     }
 }
 
 /// A frame that has come.
-pub struct RxToken<'a>(&'a Ethernet, usize);
+pub struct RxToken<'a>(&'a Mac, usize);
 
 /// Room for a frame to be sent.
-pub struct TxToken<'a>(&'a Ethernet);
+pub struct TxToken<'a>(&'a Mac);
 
 impl Received for RxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
-        let Self(ethernet, length) = self;
-        let result = ethernet.receiving().with(length, f);
-        ethernet.received();
-        result
+        let Self(mac, length) = self;
+        mac.receive(length, f)
     }
 }
 
 impl Sending for TxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
-        let Self(ethernet) = self;
-        let slot = ethernet.sending();
-        let result = slot.with(length, f);
-        slot.set(READY | TELL | PAD_AND_CRC, length.min(FRAME));
+        let Self(mac) = self;
+        let result = mac.send(length, f);
         latency::handed_over(length);
-        ethernet.send.set((ethernet.send.get() + 1) % SENT);
         result
     }
 }
@@ -323,10 +113,10 @@ impl Driver for Ethernet {
     fn receive(&mut self, context: &mut Context) -> Option<(RxToken<'_>, TxToken<'_>)> {
         critical_section::with(|cs| {
             let mut state = STATE.borrow_ref_mut(cs);
-            if self.sending().is_ours()
-                && let Some(length) = self.next_frame(&mut state.counters)
+            if self.0.has_room()
+                && let Some(length) = self.0.next_frame(&mut state.counters.damaged)
             {
-                return Some((RxToken(self, length), TxToken(self)));
+                return Some((RxToken(&self.0, length), TxToken(&self.0)));
             }
             // No interrupt comes between the look and this.
             state.stack.register(context.waker());
@@ -336,8 +126,8 @@ impl Driver for Ethernet {
 
     fn transmit(&mut self, context: &mut Context) -> Option<TxToken<'_>> {
         critical_section::with(|cs| {
-            if self.sending().is_ours() {
-                return Some(TxToken(self));
+            if self.0.has_room() {
+                return Some(TxToken(&self.0));
             }
             STATE.borrow_ref_mut(cs).stack.register(context.waker());
             None
@@ -346,7 +136,7 @@ impl Driver for Ethernet {
 
     fn link_state(&mut self, context: &mut Context) -> LinkState {
         critical_section::with(|cs| STATE.borrow_ref_mut(cs).stack.register(context.waker()));
-        if is_link_up() {
+        if mac::is_link_up() {
             LinkState::Up
         } else {
             LinkState::Down
@@ -356,7 +146,7 @@ impl Driver for Ethernet {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::default();
         capabilities.max_transmission_unit = MTU;
-        capabilities.max_burst_size = Some(RECEIVED);
+        capabilities.max_burst_size = Some(mac::RECEIVED);
         capabilities
     }
 

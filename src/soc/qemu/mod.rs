@@ -7,6 +7,7 @@ pub mod console;
 pub mod ethernet;
 pub mod flash;
 mod latency;
+mod mac;
 mod run;
 mod time;
 pub mod uart;
@@ -62,7 +63,7 @@ extern "C" fn __level_1_interrupt(_level: u32, _frame: &Context) {
     if raised & uart::INTERRUPT != 0 {
         uart::on_interrupt();
     }
-    if raised & ethernet::INTERRUPT != 0 {
+    if raised & mac::INTERRUPT != 0 {
         ethernet::on_interrupt();
     }
 }

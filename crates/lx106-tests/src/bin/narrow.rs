@@ -225,6 +225,7 @@ fn main() -> ! {
     );
 
     // Once more by the tables of the chip's ROM, whose vector stores registers on the stack first: so the stack pointer is one.
+    mirror::enter_into_table();
     unsafe { (&raw mut mirror_by_tables).write_volatile(1) };
     let has_stack = |index| !(index % 16 == 1 && index / 16 % 2 == 1);
     each_place(NAMES_BY_TABLES, &start, has_stack);

@@ -1,0 +1,236 @@
+//! The flash chip: a file of its size, with the rules of NOR flash, whose power can be cut anywhere.
+
+use core::ffi::{CStr, c_int};
+
+use xtensa_lx::{
+    semihosting::{self, Errno, From, Open},
+    timer,
+};
+
+use super::{Own, only_in_tasks, refuse, say, start::leave, status, tasks, tick, words::words};
+use crate::soc::esp8266::sdk::{Partition, partition};
+
+/// The board's: 4 MiB, `FLASH_SIZE_32M_MAP_512_512`.
+const SIZE: u32 = 0x40_0000;
+const MAP: u32 = 4;
+const SECTOR: u32 = 4096;
+
+/// Words that are read and written at a time.
+const PIECE: usize = 256;
+
+struct Chip {
+    file: u32,
+    written: u32,
+    erased: u32,
+    /// Words and halves of sectors until the power is cut.
+    left: Option<u32>,
+}
+
+#[unsafe(link_section = ".stand_in.flash")]
+static CHIP: Own<Chip> = Own::new(Chip {
+    file: 0,
+    written: 0,
+    erased: 0,
+    left: None,
+});
+
+/// Opens a file of so many bytes, and makes one that is erased when there is none.
+pub fn open(path: &CStr, size: u32) -> u32 {
+    let opened = match semihosting::open(path, Open::Existing) {
+        Err(Errno::NOT_FOUND) => semihosting::open(path, Open::New).inspect(|file| {
+            for _ in 0..size / SECTOR {
+                let _ = semihosting::write(*file, &[0xff; SECTOR as usize]);
+            }
+            let _ = semihosting::write(*file, &[0xff; SECTOR as usize][..(size % SECTOR) as usize]);
+        }),
+        other => other,
+    };
+    let Ok(file) = opened else {
+        say!("{} cannot be opened", path.to_str().unwrap_or("?"));
+        leave(status::UNUSABLE)
+    };
+    if semihosting::seek(file, 0, From::End) != Ok(size) {
+        say!("{} has not {} bytes", path.to_str().unwrap_or("?"), size);
+        leave(status::UNUSABLE)
+    }
+    file
+}
+
+/// Opens the chip's file.
+pub fn start() {
+    let words = words();
+    let file = open(words.flash, SIZE);
+    CHIP.with(|chip| (chip.file, chip.left) = (file, words.cut));
+}
+
+/// Words written and sectors erased so far.
+pub fn counters() -> (u32, u32) {
+    CHIP.with(|chip| (chip.written, chip.erased))
+}
+
+/// Reads from a file, which is as long as was seen when it was opened.
+pub fn get(file: u32, from: u32, to: &mut [u8]) {
+    let _ = semihosting::seek(file, from, From::Start);
+    if semihosting::read(file, to) != Ok(to.len()) {
+        refuse!("a file of the chip's cannot be read");
+    }
+}
+
+/// Writes to a file.
+pub fn put(file: u32, to: u32, bytes: &[u8]) {
+    let _ = semihosting::seek(file, to, From::Start);
+    if semihosting::write(file, bytes) != Ok(bytes.len()) {
+        refuse!("a file of the chip's cannot be written");
+    }
+}
+
+fn check(function: &str, address: u32, memory: u32, size: u32) {
+    only_in_tasks(function);
+    if !(address | memory | size).is_multiple_of(4) {
+        refuse!(
+            "{}: {} bytes at {:x} and {:x} in memory are no words",
+            function,
+            size,
+            address,
+            memory
+        );
+    }
+    if address.checked_add(size).is_none_or(|end| end > SIZE) {
+        refuse!("{}: {} bytes at {:x}", function, size, address);
+    }
+}
+
+/// A slice of somebody's words as bytes.
+///
+/// # Safety
+/// There are so many, and nobody else has them meanwhile.
+unsafe fn bytes<'a>(words: *mut u32, size: u32) -> &'a mut [u8] {
+    // SAFETY: the caller's promise.
+    unsafe { core::slice::from_raw_parts_mut(words.cast(), size as usize) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn spi_flash_read(from: u32, to: *mut u32, size: u32) -> c_int {
+    check("spi_flash_read", from, to as u32, size);
+    tasks::does(|work| work.reads += 1);
+    let begun = timer::get_cycle_count();
+    let file = CHIP.with(|chip| chip.file);
+    // SAFETY: the caller's promise.
+    get(file, from, unsafe { bytes(to, size) });
+    tasks::excuse(timer::get_cycle_count().wrapping_sub(begun));
+    0
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn spi_flash_write(to: u32, from: *const u32, size: u32) -> c_int {
+    check("spi_flash_write", to, from as u32, size);
+    tasks::does(|work| work.writes += 1);
+    let begun = timer::get_cycle_count();
+    // SAFETY: the caller's promise; they are read only.
+    let new = unsafe { bytes(from.cast_mut(), size) };
+    let file = CHIP.with(|chip| chip.file);
+    let mut place = to;
+    for piece in new.chunks(4 * PIECE) {
+        let mut old = [0; 4 * PIECE];
+        let old = old.get_mut(..piece.len()).unwrap_or_default();
+        get(file, place, old);
+        if let Some(at) = piece
+            .iter()
+            .zip(old)
+            .position(|(new, old)| new & !*old != 0)
+        {
+            refuse!(
+                "spi_flash_write at {:x}: a bit is 0 that is to be 1",
+                place + at as u32
+            );
+        }
+        let words = spend(piece.len() as u32 / 4);
+        put(
+            file,
+            place,
+            piece.get(..4 * words as usize).unwrap_or_default(),
+        );
+        CHIP.with(|chip| chip.written += words);
+        if (4 * words as usize) < piece.len() {
+            cut();
+        }
+        place += piece.len() as u32;
+    }
+    tasks::excuse(timer::get_cycle_count().wrapping_sub(begun));
+    0
+}
+
+/// How many of these words or halves of a sector still find power.
+fn spend(units: u32) -> u32 {
+    CHIP.with(|chip| {
+        let Some(left) = chip.left.as_mut() else {
+            return units;
+        };
+        let found = units.min(*left);
+        *left -= found;
+        found
+    })
+}
+
+fn cut() -> ! {
+    say!("the power is cut");
+    leave(status::CUT)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn spi_flash_erase_sector(sector: u16) -> c_int {
+    let start = u32::from(sector) * SECTOR;
+    check("spi_flash_erase_sector", start, 0, SECTOR);
+    let begun = timer::get_cycle_count();
+    let file = CHIP.with(|chip| {
+        chip.erased += 1;
+        chip.file
+    });
+    let half = [0xff; SECTOR as usize / 2];
+    for place in [start, start + SECTOR / 2] {
+        if spend(1) == 0 {
+            cut();
+        }
+        put(file, place, &half);
+    }
+    let cycles = words().erase * (tick::HZ / 1000);
+    while timer::get_cycle_count().wrapping_sub(begun) < cycles {}
+    tasks::excuse(timer::get_cycle_count().wrapping_sub(begun));
+    0
+}
+
+/// As the SDK compares the table with what it needs.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn system_partition_table_regist(
+    table: *const Partition,
+    count: u32,
+    map: u32,
+) -> bool {
+    // SAFETY: the caller's promise.
+    let table = unsafe { core::slice::from_raw_parts(table, count as usize) };
+    let needed = [
+        partition::RF_CALIBRATION,
+        partition::PHY_DATA,
+        partition::SYSTEM_PARAMETER,
+    ];
+    for kind in needed {
+        if !table.iter().any(|part| part.kind == kind) {
+            refuse!("system_partition_table_regist: there is no part {}", kind);
+        }
+    }
+    let mut end = 0;
+    for part in table {
+        if part.address < end
+            || part.size == 0
+            || !(part.address | part.size).is_multiple_of(SECTOR)
+            || part.address + part.size > SIZE
+        {
+            refuse!(
+                "system_partition_table_regist: the part at {:x}",
+                part.address
+            );
+        }
+        end = part.address + part.size;
+    }
+    map == MAP
+}

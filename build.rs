@@ -67,8 +67,8 @@ fn stand_in(board: &board::Board, out: &Path) -> Result<(), String> {
     copy(&Path::new("src/soc/esp8266").join("link.x"), out)?;
     copy(&folder.join("rom.x"), out)?;
     let script = folder.join("stand_in.x");
-    let script = fs::read_to_string(&script)
-        .map_err(|error| format!("{}: {error}", script.display()))?;
+    let script =
+        fs::read_to_string(&script).map_err(|error| format!("{}: {error}", script.display()))?;
     let variables = board.vendor_variables().unwrap_or_default();
     let script = format!("_stand_in_vendor_variables = {variables};\n{script}");
     write(out, "stand_in.x", &script)?;

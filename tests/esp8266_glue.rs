@@ -104,7 +104,10 @@ fn a_new_device_is_set_up_over_its_console_and_publishes_as_this_machine_does() 
     run.wait_for("network up 192.168.4.1", 1);
     // Longer than the transmitter's FIFO and what waits behind it.
     let info = run.ask(r#"{"cmd":"info"}"#);
-    assert!(info.starts_with(r#"Info:{"cmd":"info","type":"smartmeter""#), "{info}");
+    assert!(
+        info.starts_with(r#"Info:{"cmd":"info","type":"smartmeter""#),
+        "{info}"
+    );
     assert!(info.ends_with('}') && info.len() > 400, "{info}");
     run.set_up(&broker);
     assert_eq!(run.end(), Some(RESET));
@@ -118,7 +121,10 @@ fn a_new_device_is_set_up_over_its_console_and_publishes_as_this_machine_does() 
     assert_eq!(of_the_meter(&subscriber.messages()), expected);
     let lines = |subscriber: &Subscriber| {
         let measurement = |line: &String| line.split(',').next().unwrap_or_default().to_owned();
-        on(subscriber, INFLUX).iter().map(measurement).collect::<Vec<_>>()
+        on(subscriber, INFLUX)
+            .iter()
+            .map(measurement)
+            .collect::<Vec<_>>()
     };
     assert_eq!(lines(&subscriber), ["electricity", "gas"]);
     run.is_well();
@@ -137,18 +143,18 @@ fn a_new_device_is_set_up_over_its_console_and_publishes_as_this_machine_does() 
 }
 
 /// How long nothing more is published when a telegram is done.
-const QUIET: Duration = Duration::from_millis(200);
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Sends a telegram, and waits until what it says is published: a meter sends the next after a second, not at once.
 fn tell(run: &mut Run, subscriber: &Subscriber, piece: &[u8]) {
     let verdicts = |run: &Run| run.count("accepted ") + run.count("refused ");
     let before = verdicts(run);
     run.send(piece);
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if verdicts(run) > before {
             break;
         }
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(20));
     }
     loop {
         let published = subscriber.messages().len();
@@ -317,7 +323,10 @@ fn log_of(run: &mut Run) -> String {
 #[test]
 fn the_log_tells_why_the_chip_was_reset() {
     for (fault, told) in [
-        ("panic", "restarted after a panic at src/soc/esp8266/executor.rs:"),
+        (
+            "panic",
+            "restarted after a panic at src/soc/esp8266/executor.rs:",
+        ),
         ("exception", "restarted after exception 9 at 402"),
         ("watchdog", "restarted by the watchdog"),
     ] {
@@ -358,11 +367,11 @@ fn a_cut_of_power_at_any_word_of_flash_leaves_a_device_that_starts() {
     };
     assert!(words > 30, "{words}");
     let port = broker.port();
-    // Four at a time, each word in turn but for some of them.
+    // Four at a time, each word in turn.
     let threads: Vec<_> = (0..4)
         .map(|thread| {
             thread::spawn(move || {
-                for cut in (thread..words).step_by(12) {
+                for cut in (thread..words).step_by(4) {
                     starts_after_a_cut(cut, port);
                 }
             })
@@ -381,25 +390,36 @@ fn starts_after_a_cut(cut: u32, port: u16) {
         ..With::default()
     };
     let mut run = chip.start(&with).expect("QEMU");
-    // It may be off already.
+    // It may be off at any moment.
+    while run.console().is_running() && run.count("network up ") == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
     for line in [
         r#"{"cmd":"addWifi","payload":{"ssid":"home","pwd":"secret-1"}}"#.to_owned(),
         r#"{"cmd":"settings","payload":{"interval":0,"time_server":"-"}}"#.to_owned(),
         format!(r#"{{"cmd":"mqttServer","payload":{{"server":"10.0.2.2","port":{port}}}}}"#),
     ] {
-        thread::sleep(Duration::from_millis(400));
         if !run.console().is_running() {
             break;
         }
         run.types(&line);
+        thread::sleep(Duration::from_millis(150));
     }
-    assert_eq!(run.end(), Some(CUT), "cut {cut}");
+    // How often the clock is asked for differs, and with it how much is written: the last words may not have been.
+    let ended = run.end();
+    assert!(
+        ended == Some(CUT) || (ended == Some(RESET) && cut > 40),
+        "cut {cut}: {ended:?}"
+    );
     let mut run = chip.start(&With::default()).expect("QEMU");
     let started = |lines: &[String]| {
         let mut lines = lines.iter();
-        lines.any(|line| line.starts_with("network up ")).then_some(())
+        lines
+            .any(|line| line.starts_with("network up "))
+            .then_some(())
     };
-    run.console().wait_for(&format!("a start after cut {cut}"), started);
+    run.console()
+        .wait_for(&format!("a start after cut {cut}"), started);
     let settings = run.ask(r#"{"cmd":"settings"}"#);
     let is = |text: &str| settings.contains(text);
     assert!(
@@ -440,7 +460,12 @@ fn a_wrong_password_is_told_and_the_access_point_stays_open_and_gives_addresses(
     run.wait_for("Info:[W]01/01 01:00:", 1);
     // It has looked after half a minute at most.
     for _ in 0..3 {
-        if run.console().lines().iter().any(|line| line.contains("wrong password")) {
+        if run
+            .console()
+            .lines()
+            .iter()
+            .any(|line| line.contains("wrong password"))
+        {
             break;
         }
         thread::sleep(Duration::from_secs(10));
@@ -588,12 +613,7 @@ fn nothing_of_ours_keeps_the_radio_waiting() {
     let Some(broker) = mosquitto() else { return };
     let counted = With {
         words: &["exact=true"],
-        arguments: &[
-            "-nic",
-            "user,model=open_eth,id=net0",
-            "-icount",
-            "shift=5",
-        ],
+        arguments: &["-nic", "user,model=open_eth,id=net0", "-icount", "shift=5"],
     };
     let Some((_chip, mut run, mut subscriber)) = at_its_broker_with(&broker, &counted) else {
         return;
@@ -603,6 +623,7 @@ fn nothing_of_ours_keeps_the_radio_waiting() {
         wait_for(&mut subscriber, POWER, count);
     }
     let counters = run.counters();
+    eprintln!("{counters:?}");
     assert!(counters.get("longest_us") < 10_000, "{counters:?}");
     // Each takes a chip some microseconds, and nobody has measured how many.
     assert!(counters.get("longest_reads") < 600, "{counters:?}");

@@ -195,10 +195,7 @@ fn build_stand_in(toolchain: &Toolchain) -> Result<PathBuf, String> {
         .env("METERTREKKER_BOARD", STOOD_IN)
         .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
     shell::run(&mut cargo)?;
-    copy(
-        &built("metertrekker"),
-        &format!("{STOOD_IN}-stand-in.elf"),
-    )
+    copy(&built("metertrekker"), &format!("{STOOD_IN}-stand-in.elf"))
 }
 
 fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {

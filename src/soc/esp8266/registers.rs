@@ -27,7 +27,9 @@ impl Registers for Mapped {
         return crate::soc::stand_in::uart::read(address);
         #[cfg(not(feature = "stand-in"))]
         // SAFETY: this folder reads registers of the chip and nothing else.
-        unsafe { (address as *const u32).read_volatile() }
+        unsafe {
+            (address as *const u32).read_volatile()
+        }
     }
 
     #[inline(always)]
@@ -36,7 +38,9 @@ impl Registers for Mapped {
         return crate::soc::stand_in::uart::write(address, value);
         #[cfg(not(feature = "stand-in"))]
         // SAFETY: as above; none of those written makes the chip touch memory.
-        unsafe { (address as *mut u32).write_volatile(value) }
+        unsafe {
+            (address as *mut u32).write_volatile(value)
+        }
     }
 }
 

@@ -109,7 +109,15 @@ type TheRemote = Mqtt<1, MQTT_ANSWER>;
 type PublisherRoom = publisher::Room<0>;
 type Room = session::Room<PACKET>;
 /// The transmitter takes less of an answer at once than a connection does: the rest waits here.
-type ConsoleRoom = session::Room<{ if PACKET > answer::MAX { PACKET } else { answer::MAX } }>;
+type ConsoleRoom = session::Room<
+    {
+        if PACKET > answer::MAX {
+            PACKET
+        } else {
+            answer::MAX
+        }
+    },
+>;
 type TimeBuffers = UdpBuffers<1, TIME, TIME, 1>;
 type ThePublisher = Publisher<'static, 'static, 'static, Network, Area, Monitors, TheRemote>;
 

@@ -7,12 +7,7 @@ use xtensa_lx::{
     timer,
 };
 
-use super::{
-    Own, only_in_tasks, refuse, say,
-    start::leave,
-    status, tasks, tick,
-    words::words,
-};
+use super::{Own, only_in_tasks, refuse, say, start::leave, status, tasks, tick, words::words};
 use crate::soc::esp8266::sdk::{Partition, partition};
 
 /// The board's: 4 MiB, `FLASH_SIZE_32M_MAP_512_512`.
@@ -139,11 +134,22 @@ unsafe extern "C" fn spi_flash_write(to: u32, from: *const u32, size: u32) -> c_
         let mut old = [0; 4 * PIECE];
         let old = old.get_mut(..piece.len()).unwrap_or_default();
         get(file, place, old);
-        if let Some(at) = piece.iter().zip(old).position(|(new, old)| new & !*old != 0) {
-            refuse!("spi_flash_write at {:x}: a bit is 0 that is to be 1", place + at as u32);
+        if let Some(at) = piece
+            .iter()
+            .zip(old)
+            .position(|(new, old)| new & !*old != 0)
+        {
+            refuse!(
+                "spi_flash_write at {:x}: a bit is 0 that is to be 1",
+                place + at as u32
+            );
         }
         let words = spend(piece.len() as u32 / 4);
-        put(file, place, piece.get(..4 * words as usize).unwrap_or_default());
+        put(
+            file,
+            place,
+            piece.get(..4 * words as usize).unwrap_or_default(),
+        );
         CHIP.with(|chip| chip.written += words);
         if (4 * words as usize) < piece.len() {
             cut();
@@ -219,7 +225,10 @@ unsafe extern "C" fn system_partition_table_regist(
             || !(part.address | part.size).is_multiple_of(SECTOR)
             || part.address + part.size > SIZE
         {
-            refuse!("system_partition_table_regist: the part at {:x}", part.address);
+            refuse!(
+                "system_partition_table_regist: the part at {:x}",
+                part.address
+            );
         }
         end = part.address + part.size;
     }

@@ -158,8 +158,7 @@ fn look() {
 /// Looks whether the network is plugged in.
 pub fn look_at_link() {
     let is_up = mac::is_link_up();
-    let has_changed =
-        FRAMES.with(|frames| core::mem::replace(&mut frames.was_up, is_up) != is_up);
+    let has_changed = FRAMES.with(|frames| core::mem::replace(&mut frames.was_up, is_up) != is_up);
     if has_changed {
         tasks::post(tasks::RADIO, signal::LINK, is_up.into());
     }
@@ -276,9 +275,13 @@ unsafe extern "C" fn system_pp_recycle_rx_pkt(buffer: *mut c_void) {
     only_in_tasks("system_pp_recycle_rx_pkt");
     FRAMES.with(|frames| {
         let mut buffers = frames.buffers.iter_mut();
-        let found = buffers.find(|known| ptr::from_ref::<Buffer>(*known).cast::<c_void>() == buffer);
+        let found =
+            buffers.find(|known| ptr::from_ref::<Buffer>(*known).cast::<c_void>() == buffer);
         let Some(found) = found else {
-            refuse!("system_pp_recycle_rx_pkt: the radio does not have {:x}", buffer as u32);
+            refuse!(
+                "system_pp_recycle_rx_pkt: the radio does not have {:x}",
+                buffer as u32
+            );
         };
         if !found.is_held {
             refuse!("system_pp_recycle_rx_pkt: a buffer is given back twice");

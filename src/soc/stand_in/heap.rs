@@ -85,10 +85,7 @@ pub fn start() {
 unsafe fn set(place: u32, size: u32) {
     // SAFETY: the caller's promise.
     unsafe {
-        (place as *mut Header).write(Header {
-            size,
-            check: !size,
-        });
+        (place as *mut Header).write(Header { size, check: !size });
     }
 }
 
@@ -128,7 +125,11 @@ impl Heap {
     }
 
     fn cut(&mut self, place: u32, free: u32, wanted: u32) -> u32 {
-        let taken = if free - wanted >= 2 * HEADER { wanted } else { free };
+        let taken = if free - wanted >= 2 * HEADER {
+            wanted
+        } else {
+            free
+        };
         // SAFETY: free, so ours.
         unsafe {
             if taken < free {

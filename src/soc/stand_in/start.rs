@@ -83,7 +83,10 @@ fn read_phy_data() {
         unsafe { __wrap_spi_flash_read(PHY_DATA, data.as_mut_ptr(), 4 * PHY_WORDS as u32) };
     let [first, ..] = data;
     if result != 0 || first & 0xff != PHY_FORMAT {
-        refuse!("the radio's data begins with {:x}: libmain would reset", first);
+        refuse!(
+            "the radio's data begins with {:x}: libmain would reset",
+            first
+        );
     }
 }
 

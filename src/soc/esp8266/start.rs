@@ -76,8 +76,8 @@ extern "C" fn user_pre_init() {
     assert!(known);
 }
 
-/// Has narrow loads from flash and stores into IRAM done by our handler instead of the SDK's, which lets interrupts in before it has read the address and
-/// takes five times as long; and what is none by the SDK's for faults.
+/// Has narrow loads from flash and stores into IRAM done by our handler instead of the SDK's, which knows loads only, lets interrupts in
+/// before it has read the address, and takes five times as long; and what is none by the SDK's for faults.
 fn handle_narrow_accesses() {
     unsafe extern "C" fn nobody(_: *mut c_void, _: c_int) {}
     // SAFETY: the SDK has entered its handlers; the one for faults is put back at once.

@@ -68,14 +68,26 @@ extern "C" fn system_soft_wdt_feed() {
 pub fn start() {
     let now = timer::get_cycle_count();
     CLOCK.with(|clock| (clock.seen, clock.fed) = (now, now));
-    timer::set_ccompare0(now.wrapping_add(CYCLES));
+    order_next(now);
     interrupts::let_in(interrupts::TICK);
+}
+
+/// One that had passed before it was set, because the PC was busy, would come on the counter's next round, after 107 s.
+fn order_next(mut now: u32) {
+    loop {
+        let next = now.wrapping_add(CYCLES);
+        timer::set_ccompare0(next);
+        now = timer::get_cycle_count();
+        if next.wrapping_sub(now) as i32 > 0 {
+            return;
+        }
+    }
 }
 
 /// The interrupt.
 pub fn on_interrupt() {
     let now = timer::get_cycle_count();
-    timer::set_ccompare0(now.wrapping_add(CYCLES));
+    order_next(now);
     let ms = (now_us() / 1000) as u32;
     let (last, fed) = CLOCK.with(|clock| (core::mem::replace(&mut clock.ms, ms), clock.fed));
     // A tick that came late stands for all that did not come.

@@ -32,7 +32,7 @@ type TheDevice<'d, 'f> = Device<'d, 'f, RamFlash<4096, 2>>;
 /// A client over the emulated network.
 pub struct Caller {
     pub stream: TcpStream,
-    lines: BufReader<TcpStream>,
+    pub lines: BufReader<TcpStream>,
 }
 
 impl Caller {

@@ -114,6 +114,8 @@ impl Run {
             let all = lines.iter().filter(|line| line.starts_with("Info:{"));
             all.cloned().collect::<Vec<_>>()
         };
+        // An event that is told meanwhile would stand in the middle of the answer: there is one transmitter.
+        thread::sleep(Duration::from_millis(300));
         let before = answers(&self.running.lines()).len();
         self.types(line);
         let what = format!("an answer to {line}");

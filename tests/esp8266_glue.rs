@@ -295,7 +295,7 @@ fn line_settings_that_were_found_are_tried_first_after_a_restart() {
         while run.count("accepted ") == 0 {
             run.send(&telegram);
             tries += 1;
-            assert!(tries < 6);
+            assert!(tries < 12);
             for _ in 0..50 {
                 if run.count("accepted ") > 0 {
                     break;

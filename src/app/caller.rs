@@ -57,7 +57,7 @@ where
 {
     let mut complained = false;
     loop {
-        let server = device.settings().stream_server;
+        let server = device.stream_server();
         if server == "-" {
             device.server_changed().await;
             complained = false;

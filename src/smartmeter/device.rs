@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     app::stats::{Counter, Stats},
-    settings::{KEYS, Name, Settings, cut, is_name},
+    settings::{KEYS, Name, Settings, Text, cut, is_name},
     storage::{Key, Shared, Store},
     wifi::{Known, NETWORKS, Ssid},
 };
@@ -370,6 +370,11 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         self.broker_lost();
         self.complained.set(false);
         change
+    }
+
+    /// The server to be offered the protocol; `-` for none.
+    pub fn stream_server(&self) -> Text<64> {
+        self.state.borrow().settings.stream_server.clone()
     }
 
     /// Waits until there is another server to be offered the protocol.

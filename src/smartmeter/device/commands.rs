@@ -158,10 +158,21 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
+    /// Whether commands are locked by a password.
+    pub(super) fn has_password(&self) -> bool {
+        !self.state.borrow().settings.command_password.is_empty()
+    }
+
+    /// Whether that password opens them, or none is needed. Settings are not copied for it: the frame of all commands would have room for them.
+    fn is_opened_by(&self, password: &str) -> bool {
+        let right = &self.state.borrow().settings.command_password;
+        right.is_empty() || is_same(password, right)
+    }
+
     /// Whether a client has to give the password first. Whoever holds the cable has the device.
     fn is_locked(&self, client: &Client) -> bool {
         let open = client.peer == Peer::Console || client.unlocked;
-        !open && !self.state.borrow().settings.command_password.is_empty()
+        !open && self.has_password()
     }
 
     async fn command(
@@ -355,8 +366,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 ));
             }
             Command::Unlock(password) => {
-                let right = self.settings().command_password;
-                if !right.is_empty() && !is_same(&password, &right) {
+                if !self.is_opened_by(&password) {
                     Timer::after(GUESS).await;
                     self.tell(Level::Warning, |text| {
                         let _ = uwrite!(text, "Wrong password from {}", client.peer);

@@ -674,7 +674,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             let (ip, port) = (Ip(peer.ip()), peer.port());
             let _ = uwrite!(text, "Stream client {} connected on port {}", ip, port);
         });
-        if self.settings().command_password.is_empty() {
+        if !self.has_password() {
             self.begin(&order, owner, Instant::now(), self.now_or_epoch());
         }
         true

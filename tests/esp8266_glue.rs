@@ -11,69 +11,15 @@ use std::time::Duration;
 
 use metertrekker::app::server::PORT;
 use support::caller::{Caller, every_request};
-use support::firmware::{self, text};
-use support::peers::{Message, Mosquitto, MosquittoConfig, Subscriber, free_port};
+use support::peers::{Message, Mosquitto, Subscriber, free_port};
+use support::published::{
+    INFLUX, POWER, STATUS, mosquitto, of_the_meter, on, published_here, wait_for,
+};
 use support::qemu::fixture;
 use support::stand_in::{CUT, Chip, RESET, Run, With};
 
 /// Samples a second, as the board's file says.
 const MAX_RATE: u32 = 50;
-
-const STATUS: &str = "pwutseltronics/status";
-const POWER: &str = "pwutseltronics/energy/mains/power/total";
-const INFLUX: &str = "pwutseltronics/influx/metertrekker";
-
-fn mosquitto() -> Option<Mosquitto> {
-    Mosquitto::start(MosquittoConfig::default())
-}
-
-/// What telegrams are published as: all but status and notification, which name device and moment.
-fn of_the_meter(messages: &[Message]) -> Vec<(String, String)> {
-    let own = |topic: &str| {
-        topic == STATUS || topic.contains("/debug/") || topic.starts_with("powermeter/")
-    };
-    messages
-        .iter()
-        .filter(|message| !own(&message.topic))
-        .map(|message| (message.topic.clone(), message.text()))
-        .collect()
-}
-
-fn on(subscriber: &Subscriber, topic: &str) -> Vec<String> {
-    let messages = subscriber.messages();
-    let found = messages.iter().filter(|message| message.topic == topic);
-    found.map(Message::text).collect()
-}
-
-fn wait_for(subscriber: &mut Subscriber, topic: &str, count: usize) {
-    subscriber.wait_until(&format!("{count} on {topic}"), |messages| {
-        let found = messages.iter().filter(|message| message.topic == topic);
-        found.count() >= count
-    });
-}
-
-/// What the same firmware publishes on this machine.
-fn published_here(bytes: &[u8]) -> Option<Vec<(String, String)>> {
-    let broker = mosquitto()?;
-    let mut subscriber = broker.subscribe("#");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("telegrams");
-    fs::write(&file, bytes).expect("telegrams are written");
-    let address = format!("127.0.0.1:{}", broker.port());
-    let run = ["run", "--once", "--broker", &address, "--p1", text(&file)];
-    let ended = firmware::run(&[&run[..], &["--set", "interval=0"]].concat());
-    // The guard drops telegrams of one meter that are in no order.
-    let whole = ended.code == Some(0);
-    assert!(
-        whole || ended.stderr.contains("went backwards"),
-        "{ended:?}"
-    );
-    subscriber.wait_until("the good-bye", |messages| {
-        let mut last = messages.iter().rev();
-        last.any(|message| message.topic == STATUS && message.text() == "offline")
-    });
-    Some(of_the_meter(&subscriber.messages()))
-}
 
 /// A device that has been set up, and is in its network and at its broker.
 fn at_its_broker(broker: &Mosquitto) -> Option<(Chip, Run, Subscriber)> {

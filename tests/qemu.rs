@@ -14,73 +14,15 @@ use metertrekker::app::transport::SEGMENT;
 use metertrekker::settings::KEYS;
 use rustix::process::Signal;
 use support::firmware::{self, text};
-use support::peers::{
-    Message, Mosquitto, MosquittoConfig, Subscriber, did_not_run, find, free_port,
+use support::peers::{did_not_run, find, free_port};
+use support::published::{
+    INFLUX, POWER, STATUS, mosquitto, of_the_meter, on, published_here, wait_for,
 };
 use support::qemu::{Board, fixture, ledger, qemu, telegrams};
 use tempfile::TempDir;
 
-const STATUS: &str = "pwutseltronics/status";
-const POWER: &str = "pwutseltronics/energy/mains/power/total";
-const INFLUX: &str = "pwutseltronics/influx/metertrekker";
-
 /// Reads the UART like a file: nothing is dropped, however fast it comes.
 const RECORDING: &str = "recording=true";
-
-fn mosquitto() -> Option<Mosquitto> {
-    Mosquitto::start(MosquittoConfig::default())
-}
-
-/// What telegrams are published as: all but status and notification, which name device and moment.
-fn of_the_meter(messages: &[Message]) -> Vec<(String, String)> {
-    let own = |topic: &str| {
-        topic == STATUS || topic.contains("/debug/") || topic.starts_with("powermeter/")
-    };
-    messages
-        .iter()
-        .filter(|message| !own(&message.topic))
-        .map(|message| (message.topic.clone(), message.text()))
-        .collect()
-}
-
-fn on(subscriber: &Subscriber, topic: &str) -> Vec<String> {
-    let messages = subscriber.messages();
-    let found = messages.iter().filter(|message| message.topic == topic);
-    found.map(Message::text).collect()
-}
-
-fn wait_for(subscriber: &mut Subscriber, topic: &str, count: usize) {
-    subscriber.wait_until(&format!("{count} on {topic}"), |messages| {
-        messages
-            .iter()
-            .filter(|message| message.topic == topic)
-            .count()
-            >= count
-    });
-}
-
-/// What the same firmware publishes on this machine.
-fn published_here(bytes: &[u8]) -> Option<Vec<(String, String)>> {
-    let broker = mosquitto()?;
-    let mut subscriber = broker.subscribe("#");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("telegrams");
-    fs::write(&file, bytes).expect("telegrams are written");
-    let address = format!("127.0.0.1:{}", broker.port());
-    let run = ["run", "--once", "--broker", &address, "--p1", text(&file)];
-    let ended = firmware::run(&[&run[..], &["--set", "interval=0"]].concat());
-    // The guard drops telegrams of one meter that are in no order.
-    let whole = ended.code == Some(0);
-    assert!(
-        whole || ended.stderr.contains("went backwards"),
-        "{ended:?}"
-    );
-    subscriber.wait_until("the good-bye", |messages| {
-        let mut last = messages.iter().rev();
-        last.any(|message| message.topic == STATUS && message.text() == "offline")
-    });
-    Some(of_the_meter(&subscriber.messages()))
-}
 
 /// Publishes `bytes` on both machines and compares.
 fn is_published_as_here(bytes: &[u8], telegrams: usize) {

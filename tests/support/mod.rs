@@ -8,6 +8,7 @@ pub mod golden;
 pub mod influx_line;
 pub mod namespace;
 pub mod peers;
+pub mod published;
 pub mod qemu;
 pub mod samples;
 pub mod second_reader;

@@ -19,11 +19,12 @@ pub struct Event {
 /// `ETSTimer`, ets_sys.h. The SDK keeps it in a list while it is armed.
 #[repr(C)]
 pub struct Timer {
-    next: *mut Timer,
-    expire: u32,
-    period: u32,
-    function: Option<extern "C" fn(*mut c_void)>,
-    argument: *mut c_void,
+    pub next: *mut Timer,
+    /// In ticks of 3.2 µs.
+    pub expire: u32,
+    pub period: u32,
+    pub function: Option<extern "C" fn(*mut c_void)>,
+    pub argument: *mut c_void,
 }
 
 impl Timer {

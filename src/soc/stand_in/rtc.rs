@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use xtensa_lx::timer;
 
-use super::{Own, flash, refuse, say, start::leave, status, timers, timers::Timer, words::words};
-use crate::soc::esp8266::sdk::ResetInfo;
+use super::{Own, flash, refuse, say, start::leave, status, timers, words::words};
+use crate::soc::esp8266::sdk::{ResetInfo, Timer};
 
 /// Blocks of four bytes; the SDK's are the first 64.
 const BLOCKS: u32 = 192;

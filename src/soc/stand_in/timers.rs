@@ -3,30 +3,7 @@
 use core::{ffi::c_void, ptr::null_mut};
 
 use super::{Own, only_in_tasks, refuse, tasks, tick};
-use crate::soc::esp8266::sdk::Event;
-
-/// `ETSTimer`, ets_sys.h.
-#[repr(C)]
-pub struct Timer {
-    next: *mut Timer,
-    /// In ticks of 3.2 µs, as the chip's counter has them.
-    expire: u32,
-    period: u32,
-    function: Option<extern "C" fn(*mut c_void)>,
-    argument: *mut c_void,
-}
-
-impl Timer {
-    pub const fn new() -> Self {
-        Self {
-            next: null_mut(),
-            expire: 0,
-            period: 0,
-            function: None,
-            argument: null_mut(),
-        }
-    }
-}
+use crate::soc::esp8266::sdk::{Event, Timer};
 
 /// What `next` is while the timer is in no list.
 const NOT_LISTED: *mut Timer = usize::MAX as *mut Timer;

@@ -6,7 +6,7 @@
 //!
 //! Registers: ESP8266 Technical Reference, chapter 11; those of QEMU's UART: PC16550D data sheet.
 
-use super::{Own, console, interrupts, refuse, tasks, words::words};
+use super::{Own, console, interrupts, refuse, tasks, tick, words::words};
 use crate::soc::esp8266::{
     board::REQUEST_ON_IS_HIGH,
     registers::{
@@ -19,15 +19,15 @@ use xtensa_lx::timer;
 const WORDS: usize = 16;
 const INT_RAW: u32 = register::FIFO + 4;
 
-/// Cycles of CCOUNT for a clock of CLKDIV's: twice as many of these as of those.
+/// Bits of a character, and clocks that CLKDIV divides in a cycle of CCOUNT.
 const BITS: u32 = 10;
-const CYCLES_PER_CLOCK_X2: u32 = 1;
+const CLOCKS: u32 = register::CLOCK / tick::HZ;
 
 /// Bytes of the meter's that have come from QEMU and are not on the line yet.
 const AHEAD: usize = 4096;
 
 /// A line that waits for who is late goes on from here.
-const LATE: u32 = 2 * 40_000;
+const LATE: u32 = 2 * tick::HZ / 1000;
 
 /// The GPIO that Data Request is at.
 const REQUEST: u32 = 1 << 0;
@@ -216,7 +216,7 @@ impl Uart {
 
     /// Cycles of a character at the receiver's speed.
     fn character(&self) -> u32 {
-        (self.divider * BITS * CYCLES_PER_CLOCK_X2).div_ceil(2)
+        (self.divider * BITS).div_ceil(CLOCKS)
     }
 
     fn take(&mut self) -> u32 {
@@ -330,9 +330,8 @@ impl Uart {
 
     fn receive(&mut self, now: u32) {
         let words = words();
-        // 40 MHz by ten bits.
-        let of_meter = 10 * 40_000_000 / words.meter.max(300);
-        let of_console = 10 * 40_000_000 / 115_200;
+        let of_meter = BITS * tick::HZ / words.meter.max(300);
+        let of_console = BITS * tick::HZ / 115_200;
         if !words.exact {
             for line in [&mut self.meter, &mut self.console] {
                 if now.wrapping_sub(line.at) > LATE {

@@ -6,12 +6,11 @@ use core::{
 };
 
 use super::{
-    Own, frames, heap, only_in_tasks, refuse,
-    timers::{self, Timer},
+    Own, frames, heap, only_in_tasks, refuse, timers,
     words::{Network, words},
 };
 use crate::soc::esp8266::sdk::{
-    self, ApConfig, Bss, ScanConfig, StationConfig, WifiEvent, event, reason,
+    self, ApConfig, Bss, ScanConfig, StationConfig, Timer, WifiEvent, event, reason,
 };
 
 /// Modes as bits.

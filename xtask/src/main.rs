@@ -2,6 +2,7 @@
 
 mod bench;
 mod curves;
+mod failures;
 mod firmware;
 mod flash;
 mod fuzz;

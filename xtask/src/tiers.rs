@@ -4,12 +4,14 @@ use std::env;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::{curves, firmware, fuzz, shell, size, tools};
+use crate::{curves, failures, firmware, fuzz, shell, size, tools};
 
 /// One step of a tier.
 enum Step {
     /// A cargo command.
     Cargo(&'static [&'static str]),
+    /// `cargo test` with these arguments.
+    Tests(&'static [&'static str]),
     /// rustdoc over the workspace, with every warning an error.
     Docs,
     /// Every test of the workspace but those which have a tier of their own.
@@ -70,7 +72,7 @@ const TIERS: &[Tier] = &[
         test_files: &["corpus"],
         steps: &[
             Step::NeedsEnv("P1_CORPUS", "the folder with the corpus of real telegrams"),
-            Step::Cargo(&["test", "--test", "corpus"]),
+            Step::Tests(&["--test", "corpus"]),
         ],
     },
     Tier {
@@ -79,7 +81,7 @@ const TIERS: &[Tier] = &[
         test_files: &["chain", "peers"],
         steps: &[
             Step::NeedsTelegraf,
-            Step::Cargo(&["test", "--release", "--test", "chain", "--test", "peers"]),
+            Step::Tests(&["--release", "--test", "chain", "--test", "peers"]),
         ],
     },
     Tier {
@@ -97,8 +99,7 @@ const TIERS: &[Tier] = &[
             Step::Lx106Curves,
             Step::Lx106Images,
             Step::Lx106Sizes,
-            Step::Cargo(&[
-                "test",
+            Step::Tests(&[
                 "--test",
                 "lx106",
                 "--test",
@@ -120,14 +121,7 @@ const TIERS: &[Tier] = &[
             Step::NeedsLx106,
             Step::ChipImages,
             // They wait most of the time: a device listens to its console for ten seconds before it listens to the meter.
-            Step::Cargo(&[
-                "test",
-                "--test",
-                "esp8266_glue",
-                "--",
-                "--test-threads",
-                "4",
-            ]),
+            Step::Tests(&["--test", "esp8266_glue", "--", "--test-threads", "4"]),
         ],
     },
     Tier {
@@ -214,13 +208,17 @@ impl Outcome {
             Outcome::Failed(why) | Outcome::NotRun(why) => why,
         }
     }
+
+    fn why_in_short(&self) -> &str {
+        self.why().lines().next().unwrap_or_default()
+    }
 }
 
 fn run_steps(steps: &[Step]) -> Outcome {
     for step in steps {
         let outcome = run_step(step);
         if !matches!(outcome, Outcome::Passed) {
-            println!("{}", outcome.why());
+            println!("{}", outcome.why_in_short());
             return outcome;
         }
     }
@@ -230,6 +228,7 @@ fn run_steps(steps: &[Step]) -> Outcome {
 fn run_step(step: &Step) -> Outcome {
     let result = match step {
         Step::Cargo(args) => shell::run(shell::cargo().args(*args)),
+        Step::Tests(args) => failures::run(args),
         Step::Docs => shell::run(
             shell::cargo()
                 .args(["doc", "--workspace", "--no-deps"])
@@ -267,13 +266,14 @@ fn run_step(step: &Step) -> Outcome {
 }
 
 fn host_tests() -> Result<(), String> {
-    let mut command = shell::cargo();
-    command.args(["test", "--workspace", "--lib", "--bins"]);
-    for name in host_test_names() {
-        command.args(["--test", &name]);
-    }
-    shell::run(&mut command)?;
-    shell::run(shell::cargo().args(["test", "--workspace", "--doc"]))
+    let names = host_test_names();
+    let of_files = names.iter().flat_map(|name| ["--test", name]);
+    let all: Vec<&str> = ["--workspace", "--lib", "--bins"]
+        .into_iter()
+        .chain(of_files)
+        .collect();
+    failures::run(&all)?;
+    failures::run(&["--workspace", "--doc"])
 }
 
 /// The files and folders in tests/ that belong to no other tier.
@@ -296,13 +296,19 @@ fn host_test_names() -> Vec<String> {
 }
 
 fn summary(rows: &[(&str, Outcome, Duration)]) -> Result<(), String> {
+    for (name, outcome, _) in rows {
+        let details: Vec<&str> = outcome.why().lines().skip(1).collect();
+        if !details.is_empty() {
+            println!("\n== {name}: what failed\n{}", details.join("\n"));
+        }
+    }
     println!("\ntier     result         time");
     for (name, outcome, took) in rows {
         let line = format!(
             "{name:<8} {:<11} {:>5.1} s  {}",
             outcome.word(),
             took.as_secs_f32(),
-            outcome.why()
+            outcome.why_in_short()
         );
         println!("{}", line.trim_end());
     }

@@ -21,7 +21,8 @@ use support::child::{PATIENCE, Running};
 use support::firmware::{self, text};
 use support::namespace::is_inside;
 use support::peers::{
-    Chrony, Message, Mosquitto, MosquittoConfig, find, free_port, resolver, services, wait_for_all,
+    Chrony, Message, Mosquitto, MosquittoConfig, Subscriber, find, free_port, resolver, services,
+    wait_for_all,
 };
 use support::qemu::{Board, fixture, ledger, qemu};
 use support::samples::{changes, packet, recorded, sample, samples, spoken};
@@ -409,6 +410,14 @@ fn mosquitto() -> Option<Mosquitto> {
     Mosquitto::start(MosquittoConfig::default())
 }
 
+/// It is connected a little earlier than it listens to commands.
+fn wait_until_it_listens(subscriber: &mut Subscriber) {
+    subscriber.wait_until("its status", |messages| {
+        let mut messages = messages.iter();
+        messages.any(|message| message.topic == "powermeter/meter1/state/sample")
+    });
+}
+
 #[test]
 fn a_command_over_mqtt_is_answered() {
     let Some(broker) = mosquitto() else { return };
@@ -418,6 +427,7 @@ fn a_command_over_mqtt_is_answered() {
     let mut subscriber = broker.subscribe("powermeter/#");
     board.wait_for_event("connected", 1);
     tell(&mut board);
+    wait_until_it_listens(&mut subscriber);
     broker.publish("powermeter/meter1/cmd", VOLTAGE, 0, false);
     subscriber.wait_until("the answer", |messages| {
         let mut messages = messages.iter();
@@ -438,12 +448,7 @@ fn samples_go_through_a_broker() {
     board.send(&spoken(1));
     board.wait_for_event("accepted", 1);
     let order = r#"{"cmd":"sample","payload":{"type":"MQTT","rate":20,"measures":"v,i_L1"}}"#;
-    // It is connected a little earlier than it listens to commands.
-    subscriber.wait_until("its status", |messages| {
-        messages
-            .iter()
-            .any(|m| m.topic == "powermeter/meter1/state/sample")
-    });
+    wait_until_it_listens(&mut subscriber);
     broker.publish("powermeter/meter1/cmd", order, 0, false);
     let sent = |messages: &[Message]| -> Vec<String> {
         let own = messages

@@ -23,6 +23,8 @@ mod register {
     pub const MIISTATUS: usize = BASE + 0x3c;
     pub const MAC_ADDR0: usize = BASE + 0x40;
     pub const MAC_ADDR1: usize = BASE + 0x44;
+    pub const HASH0: usize = BASE + 0x48;
+    pub const HASH1: usize = BASE + 0x4c;
     pub const DESCRIPTORS: usize = BASE + 0x400;
 }
 
@@ -179,7 +181,8 @@ pub struct Mac {
 }
 
 impl Mac {
-    /// Switches the MAC on, for frames to `address` and to everybody; or for all.
+    /// Switches the MAC on, for frames to `address`, to everybody and to every group, of which the network's stack picks those
+    /// that it is in; or for all.
     pub fn start(address: Option<[u8; 6]>) -> Self {
         write(register::MODER, RESET);
         write(register::MODER, 0);
@@ -187,6 +190,8 @@ impl Mac {
         let [a, b, c, d, e, f] = address.unwrap_or_default();
         write(register::MAC_ADDR0, u32::from_be_bytes([c, d, e, f]));
         write(register::MAC_ADDR1, u32::from_be_bytes([0, 0, a, b]));
+        write(register::HASH0, !0);
+        write(register::HASH1, !0);
         for slot in (0..SENT).map(Slot::sent) {
             slot.place();
             slot.set(0, 0);

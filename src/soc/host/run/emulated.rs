@@ -370,9 +370,9 @@ async fn feed(port: &mut impl Port, uart: &Async<UnixStream>, view: &View) {
             Ok(count) => {
                 let mut rest = buffer.get(..count).unwrap_or_default();
                 while !rest.is_empty() {
-                    // The emulator has ended when its end is closed, and that is told elsewhere.
+                    // The emulator has ended when its end is closed, and that is told elsewhere. The source has not.
                     let Ok(written) = uart.write_with(|mut uart| uart.write(rest)).await else {
-                        return;
+                        return pending().await;
                     };
                     rest = rest.get(written..).unwrap_or_default();
                 }
@@ -426,5 +426,30 @@ fn hear(line: &str, before: u32, view: &View, stats: &Stats) {
             view.board_trouble(line);
         }
         _ => view.board_line(line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soc::host::{
+        executor::block_on_virtual,
+        p1::SimulatedPort,
+        simulator::{Kind, Simulator},
+        time::VIRTUAL_EPOCH,
+    };
+
+    #[test]
+    fn a_board_that_has_ended_is_not_the_end_of_the_meter() {
+        let (near, far) = UnixStream::pair().unwrap();
+        drop(far);
+        let uart = Async::new(near).unwrap();
+        let fed = block_on_virtual(async {
+            let mut meter =
+                SimulatedPort::new(Simulator::new(Kind::Esmr50, 7, VIRTUAL_EPOCH as i64));
+            let view = View::new(false);
+            select(feed(&mut meter, &uart, &view), Timer::after_secs(60)).await
+        });
+        assert!(matches!(fed, Either::Second(())));
     }
 }

@@ -512,11 +512,9 @@ fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
     let (Some(key), Ok(value)) = (key, core::str::from_utf8(value)) else {
         return;
     };
-    let default = Settings::default().get(key.name);
-    let value = if value.is_empty() { &default } else { value };
     // One that is no longer valid has its default.
-    if settings.set(key.name, value).is_err() {
-        let _ = settings.set(key.name, &default);
+    if value.is_empty() || settings.set(key.name, value).is_err() {
+        let _ = settings.set(key.name, &key.default());
     }
 }
 

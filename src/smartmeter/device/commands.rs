@@ -11,8 +11,8 @@ use crate::{
     smartmeter::{
         answer::{Answer, Escaped, Reply},
         command::{
-            Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply, each_setting,
-            is_exclusive, network,
+            Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, check_settings,
+            is_exclusive, network, setting,
         },
         energy::Kept,
         fixed::Rounded,
@@ -23,7 +23,7 @@ use crate::{
         time::{Long, Moment, digits},
         values::{Calibration, DECIMALS, FACTOR_DECIMALS, Missing, Phases, Values, watts},
     },
-    storage::{Key, Value},
+    storage::{Key, Store},
 };
 
 /// A wrong password is answered after this, so that guessing takes its time.
@@ -383,70 +383,78 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     /// Takes the request's settings over, into flash first, and returns which they are.
-    // Settings are large: none is held while flash is waited for.
+    #[inline(never)]
     fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
-        at_once(async {
-            // Held to the end, so that two clients at once change both what they want.
-            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
-            let (named, changed) = self.changed_by(request, names)?;
-            // Also what is in force already: a flag may say the same, and flash something else.
-            let mut keys = heapless::Vec::<_, { KEYS.len() }>::new();
-            keys.extend(named.each().map(|key| Key::Setting(key.id)));
-            let mut value = |key| self.changed_to(request, names, key);
-            if store.put_all(&keys, &mut value).await.is_err() {
-                self.stats.storage_errors.count();
-                return Err(Refusal::Storage);
-            }
-            apply(request, names, &mut self.state.borrow_mut().settings)?;
-            if changed.has("stream_server") {
-                self.server_changed.signal(());
-            }
-            if changed.has("time_server") || changed.has("time_port") {
-                self.time_server_changed.signal(());
-            }
-            if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
-                self.settings_changed.signal(());
-            }
-            Ok(named)
-        })
+        // Held to the end, so that two clients at once change both what they want.
+        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+        let named = self.named(request, names)?;
+        // Also what is in force already: a flag may say the same, and flash something else.
+        self.keep_settings(store, request, names, named)?;
+        let changed = self.take_up(request, names, named);
+        if changed.has("stream_server") {
+            self.server_changed.signal(());
+        }
+        if changed.has("time_server") || changed.has("time_port") {
+            self.time_server_changed.signal(());
+        }
+        if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
+            self.settings_changed.signal(());
+        }
+        Ok(named)
     }
 
-    /// Which settings the request names, and which of them are other ones now.
-    #[inline(never)]
-    fn changed_by(
-        &self,
-        request: &Request<'_>,
-        names: Option<&Names>,
-    ) -> Result<(Keys, Keys), Refusal> {
-        let before = &self.state.borrow().settings;
-        let mut settings = before.clone();
-        apply(request, names, &mut settings)?;
+    /// Which settings the request names, when all of them can be what it says.
+    fn named(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
         let mut named = Keys(0);
-        each_setting(request, names, &mut |name, _| {
-            let place = KEYS.iter().position(|key| key.name == name);
-            named.0 |= place.map_or(0, |place| 1 << place);
-        });
+        check_settings(request, names, &mut |key| named.add(key))?;
+        let will_be_empty = |key: &str| match setting(request, names, key) {
+            Some(value) => value.is_empty(),
+            None => self.state.borrow().settings.get(key).is_empty(),
+        };
         let of_login = named.has("mqtt_user") || named.has("mqtt_password");
-        if of_login && settings.is_password_alone() {
+        if of_login && will_be_empty("mqtt_user") && !will_be_empty("mqtt_password") {
             return Err(Refusal::PasswordAlone);
         }
-        let mut changed = Keys(0);
-        for (index, key) in KEYS.iter().enumerate() {
-            let differs = settings.get(key.name) != before.get(key.name);
-            changed.0 |= u32::from(differs) << index;
-        }
-        Ok((named, changed))
+        Ok(named)
     }
 
-    /// What the request makes of a setting.
-    #[inline(never)]
-    fn changed_to(&self, request: &Request<'_>, names: Option<&Names>, key: Key) -> Value {
-        let mut settings = self.state.borrow().settings.clone();
-        // It was found to be valid.
-        let _ = apply(request, names, &mut settings);
-        let setting = KEYS.iter().find(|setting| Key::Setting(setting.id) == key);
-        let value = setting.map(|setting| settings.get(setting.name));
-        value.unwrap_or_default().into_bytes()
+    /// Keeps them in flash, all or none. One value is held at a time, and read of the request when it is needed.
+    fn keep_settings(
+        &self,
+        store: &mut Store<F>,
+        request: &Request<'_>,
+        names: Option<&Names>,
+        named: Keys,
+    ) -> Result<(), Refusal> {
+        let mut keys = heapless::Vec::<_, { KEYS.len() }>::new();
+        keys.extend(named.each().map(|key| Key::Setting(key.id)));
+        let mut value = |key| {
+            let named = KEYS.iter().find(|named| Key::Setting(named.id) == key);
+            let value = named.and_then(|named| setting(request, names, named.name));
+            value.unwrap_or_default().into_bytes()
+        };
+        at_once(store.put_all(&keys, &mut value))
+            .map(|_| ())
+            .map_err(|_| {
+                self.stats.storage_errors.count();
+                Refusal::Storage
+            })
+    }
+
+    /// Has them in force, and returns which of them are other ones now.
+    fn take_up(&self, request: &Request<'_>, names: Option<&Names>, named: Keys) -> Keys {
+        let settings = &mut self.state.borrow_mut().settings;
+        let mut changed = Keys(0);
+        for key in named.each() {
+            let before = settings.get(key.name);
+            let value = setting(request, names, key.name).unwrap_or_default();
+            // It was found to be valid.
+            let _ = settings.set(key.name, &value);
+            if settings.get(key.name) != before {
+                changed.add(key);
+            }
+        }
+        changed
     }
 
     /// Hands over the next settings; those behind them.
@@ -680,6 +688,11 @@ impl Keys {
     fn each(self) -> impl Iterator<Item = &'static settings::Key> {
         let has = move |(index, _): &(usize, _)| self.0 >> index & 1 == 1;
         KEYS.iter().enumerate().filter(has).map(|(_, key)| key)
+    }
+
+    fn add(&mut self, key: &settings::Key) {
+        let place = KEYS.iter().position(|other| other.id == key.id);
+        self.0 |= place.map_or(0, |place| 1 << place);
     }
 
     fn has(self, name: &str) -> bool {

@@ -20,7 +20,7 @@ use crate::{
         request::{Malformed, Request},
         sampling::Order,
         stream::CAPACITY,
-        time::{Long, Moment, digits},
+        time::{Local, Long, Moment, digits},
         values::{Calibration, DECIMALS, FACTOR_DECIMALS, Missing, Phases, Values, watts},
     },
     storage::{Key, Store},
@@ -119,19 +119,40 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 return format_error(answer);
             }
         };
-        let done = match Command::parse(&request) {
-            Ok(command) if self.is_locked(client) && !command.is_open() => Err(Refusal::Locked),
-            _ if is_exclusive(&request)
-                && !self.is_order_of_raw_stream(&request)
-                && let Some(peer) = self.sampler() =>
-            {
-                Err(Refusal::Busy(peer))
-            }
-            Ok(command) => self.command(command, &request, client, answer).await,
+        let done = match self.allowed(&request, client) {
+            Ok(command) => self.command(&command, &request, client, answer).await,
             Err(refusal) => Err(refusal),
         };
-        let Err(refusal) = done else { return };
-        if refusal == Refusal::Unknown {
+        if let Err(refusal) = done {
+            self.refuse(&refusal, &request, client, answer);
+        }
+    }
+
+    /// The request's command, if this client may have it done now.
+    #[inline(never)]
+    fn allowed(&self, request: &Request<'_>, client: &Client) -> Result<Command, Refusal> {
+        let command = Command::parse(request);
+        if self.is_locked(client) && command.as_ref().is_ok_and(|command| !command.is_open()) {
+            return Err(Refusal::Locked);
+        }
+        if is_exclusive(request)
+            && !self.is_order_of_raw_stream(request)
+            && let Some(peer) = self.sampler()
+        {
+            return Err(Refusal::Busy(peer));
+        }
+        command
+    }
+
+    #[inline(never)]
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        request: &Request<'_>,
+        client: &mut Client,
+        answer: &mut dyn Reply,
+    ) {
+        if *refusal == Refusal::Unknown {
             self.tell(Level::Warning, |text| {
                 let _ = uwrite!(text, "Received unknown command");
             });
@@ -143,7 +164,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         answer.pass(|answer| {
             answer.begin();
             answer.head(true, &request.command);
-            if refusal != Refusal::Idle {
+            if *refusal != Refusal::Idle {
                 answer.composed("msg", |text| refusal.write(text));
             }
             if matches!(refusal, Refusal::Busy(_)) {
@@ -175,9 +196,53 @@ impl<F: NorFlash> Device<'_, '_, F> {
         !open && self.has_password()
     }
 
+    /// Does what takes its time; all else at once.
     async fn command(
         &self,
-        command: Command,
+        command: &Command,
+        request: &Request<'_>,
+        client: &mut Client,
+        answer: &mut dyn Reply,
+    ) -> Result<(), Refusal> {
+        let name = request.command.as_str();
+        match command {
+            Command::FactoryReset => self.reset(Reset::All).await?,
+            Command::BasicReset => self.reset(Reset::AllButName).await?,
+            Command::Sample => {
+                let order = Order::parse(request, self.max_rate).map_err(Refusal::Sample)?;
+                self.start_sampling(order, name, client, answer).await?;
+            }
+            Command::Ntp { background: false } => {
+                let synced = self.sync().await.is_some();
+                time_synced(synced, self.local_now(), name, answer);
+            }
+            Command::TimeServer(server) => {
+                self.change(request, Some(TIME_SERVER))?;
+                if server != NONE {
+                    // Whether it answers is in the log.
+                    self.sync().await;
+                }
+                server_set(answer, name, ("TimeServer", "time_server"), server);
+            }
+            Command::Unlock(password)
+                if client.peer != Peer::Mqtt && !self.is_opened_by(password) =>
+            {
+                Timer::after(GUESS).await;
+                self.tell(Level::Warning, |text| {
+                    let _ = uwrite!(text, "Wrong password from {}", client.peer);
+                });
+                return Err(Refusal::Password);
+            }
+            command => self.command_at_once(command, request, client, answer)?,
+        }
+        Ok(())
+    }
+
+    // The settings' way into flash is deep: what other commands need of the stack is not above it.
+    #[inline(never)]
+    fn command_at_once(
+        &self,
+        command: &Command,
         request: &Request<'_>,
         client: &mut Client,
         answer: &mut dyn Reply,
@@ -189,69 +254,24 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 client.rest = Some(Rest::Info);
             }
             Command::GetPower => self.power(name, answer)?,
-            Command::GetVoltage => {
-                let values = self.measured(Values::voltage)?;
-                quantity(answer, name, "voltage", values.map(Some), DECIMALS, "V");
-            }
-            Command::GetCurrent => {
-                let values = self.measured(Values::current)?;
-                quantity(answer, name, "current", values.map(Some), 0, "mA");
-            }
-            Command::GetPeriod => {
-                let values = self.measured(|values, _| values.frequency())?;
-                quantity(answer, name, "period", values.map(Some), DECIMALS, "Hz");
-            }
-            Command::GetPhaseAngle => {
-                let values = self.measured(Values::angle)?;
-                quantity(answer, name, "phase", values, DECIMALS, "Deg");
-            }
+            Command::GetVoltage => self.voltage(name, answer)?,
+            Command::GetCurrent => self.current(name, answer)?,
+            Command::GetPeriod => self.period(name, answer)?,
+            Command::GetPhaseAngle => self.phase_angle(name, answer)?,
             Command::GetEnergy => self.energy(name, answer)?,
-            Command::Calibration(calibration) => {
-                let mut bytes = [0; 24];
-                for (place, factor) in bytes.chunks_exact_mut(4).zip(calibration) {
-                    place.copy_from_slice(&factor.to_le_bytes());
-                }
-                self.put(Key::Calibration, &bytes)?;
-                self.state.borrow_mut().calibration = calibration;
-                done(answer, name, |text| {
-                    let names = ["v1", "i1", "v2", "i2", "v3", "i3"];
-                    let _ = uwrite!(text, "Calibration set");
-                    for (index, (name, factor)) in names.iter().zip(calibration).enumerate() {
-                        let separator = if index == 0 { ": " } else { ", " };
-                        let factor = places(factor.into(), FACTOR_DECIMALS, 2);
-                        let _ = uwrite!(text, "{}{}:{}", separator, *name, factor);
-                    }
-                });
-            }
-            Command::DailyRestart(at) => {
-                let bytes = at.map(|(hour, minute)| [hour, minute]);
-                let bytes = bytes.as_ref().map_or(&[][..], |bytes| bytes);
-                self.put(Key::DailyRestart, bytes)?;
-                self.state.borrow_mut().daily_restart = at;
-                done(answer, name, |text| {
-                    let _ = match at {
-                        None => uwrite!(text, "Disabled daily restart"),
-                        Some(at) => uwrite!(text, "Set daily restart to: {}", Daily(at)),
-                    };
-                });
-            }
+            Command::Calibration(factors) => self.calibrate(factors, name, answer)?,
+            Command::DailyRestart(at) => self.restart_daily(*at, name, answer)?,
             Command::Restart => self.restart(),
-            Command::FactoryReset => self.reset(Reset::All).await?,
-            Command::BasicReset => self.reset(Reset::AllButName).await?,
             Command::ResetEnergy { energy, since } => {
-                self.reset_energy(energy, since, name, answer)?;
-            }
-            Command::Sample => {
-                let order = Order::parse(request, self.max_rate).map_err(Refusal::Sample)?;
-                self.start_sampling(order, name, client, answer).await?;
+                self.reset_energy(*energy, *since, name, answer)?;
             }
             Command::Stop => client.rest = Some(Rest::Stopped(self.stop_sampling()?)),
             Command::Cts(clear) => {
-                self.clear_to_send(clear);
+                self.clear_to_send(*clear);
                 answer.object(|answer| answer.head(false, name));
             }
             Command::ReqSamples(samples) => {
-                self.request_samples(samples)?;
+                self.request_samples(*samples)?;
                 answer.object(|answer| answer.head(false, name));
             }
             // There is nobody whose log it would be.
@@ -259,7 +279,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 return Err(Refusal::Argument("getter not related to logger"));
             }
             Command::Log(level) => {
-                client.level = level;
+                client.level = *level;
                 done(answer, name, |text| {
                     let _ = uwrite!(text, "Log Level set to: {}", level.name());
                 });
@@ -276,37 +296,18 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 answer.object(|answer| answer.head(false, name));
             }
             Command::Mdns(new) => {
-                self.rename(&new)?;
+                self.rename(new)?;
                 answer.object(|answer| {
                     answer.head(false, name);
                     answer.composed("msg", |text| {
                         let _ = uwrite!(text, "Set MDNS name to: {}", new.as_str());
                     });
-                    answer.string("mdns_name", &new);
+                    answer.string("mdns_name", new);
                 });
             }
-            Command::AddWifi => {
-                let (ssid, password) = network(request)?;
-                self.add_network(&ssid, &password)?;
-                // Who reads along over MQTT has not asked.
-                let shown = match client.peer {
-                    Peer::Mqtt => "***",
-                    _ => password.as_str(),
-                };
-                answer.pass(|answer| {
-                    answer.begin();
-                    answer.head(false, name);
-                    answer.string("ssid", &ssid);
-                    answer.string("pwd", shown);
-                    answer.composed("msg", |text| {
-                        let ssid = ssid.as_str();
-                        let _ = uwrite!(text, "New Ap, SSID: {}, PW: {}", ssid, shown);
-                    });
-                });
-                client.rest = Some(Rest::Networks { of_info: false });
-            }
+            Command::AddWifi => self.new_network(request, client, answer)?,
             Command::DelWifi(ssid) => {
-                self.remove_network(&ssid)?;
+                self.remove_network(ssid)?;
                 answer.pass(|answer| {
                     answer.begin();
                     answer.head(false, name);
@@ -318,37 +319,15 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             Command::MqttServer(server) => {
                 self.change(request, Some(MQTT_SERVER))?;
-                server_set(answer, name, ("MQTTServer", "mqtt_server"), &server);
+                server_set(answer, name, ("MQTTServer", "mqtt_server"), server);
             }
             Command::StreamServer(server) => {
                 self.change(request, Some(STREAM_SERVER))?;
-                server_set(answer, name, ("StreamServer", "stream_server"), &server);
+                server_set(answer, name, ("StreamServer", "stream_server"), server);
             }
-            Command::Ntp { background } => {
-                let synced = match background {
-                    true => {
-                        self.sync_in_background();
-                        true
-                    }
-                    false => self.sync().await.is_some(),
-                };
-                let now = self.local_now();
-                answer.object(|answer| {
-                    answer.head(!synced, name);
-                    let words = ["Error syncing time", "Time synced"];
-                    answer.string("msg", words[usize::from(synced)]);
-                    answer.composed("current_time", |text| {
-                        let _ = uwrite!(text, "{}", Long(now));
-                    });
-                });
-            }
-            Command::TimeServer(server) => {
-                self.change(request, Some(TIME_SERVER))?;
-                if server != NONE {
-                    // Whether it answers is in the log.
-                    self.sync().await;
-                }
-                server_set(answer, name, ("TimeServer", "time_server"), &server);
+            Command::Ntp { .. } => {
+                self.sync_in_background();
+                time_synced(true, self.local_now(), name, answer);
             }
             Command::Settings { changes } => {
                 let shown = match changes {
@@ -356,7 +335,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     false => Keys::ALL,
                 };
                 // Whoever sets the lock is inside.
-                client.unlocked |= changes && shown.has("command_password");
+                client.unlocked |= *changes && shown.has("command_password");
                 answer.pass(Shown::begin);
                 client.rest = Some(Rest::Settings(Shown::new(shown)));
             }
@@ -365,19 +344,17 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     "A message has no session to unlock: use TCP or the console",
                 ));
             }
-            Command::Unlock(password) => {
-                if !self.is_opened_by(&password) {
-                    Timer::after(GUESS).await;
-                    self.tell(Level::Warning, |text| {
-                        let _ = uwrite!(text, "Wrong password from {}", client.peer);
-                    });
-                    return Err(Refusal::Password);
-                }
+            Command::Unlock(_) => {
                 client.unlocked = true;
                 done(answer, name, |text| {
                     let _ = uwrite!(text, "Unlocked");
                 });
             }
+            // They take their time.
+            Command::FactoryReset
+            | Command::BasicReset
+            | Command::Sample
+            | Command::TimeServer(_) => {}
         }
         Ok(())
     }
@@ -552,6 +529,30 @@ impl<F: NorFlash> Device<'_, '_, F> {
         )
     }
 
+    fn voltage(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
+        let values = self.measured(Values::voltage)?;
+        quantity(answer, name, "voltage", values.map(Some), DECIMALS, "V");
+        Ok(())
+    }
+
+    fn current(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
+        let values = self.measured(Values::current)?;
+        quantity(answer, name, "current", values.map(Some), 0, "mA");
+        Ok(())
+    }
+
+    fn period(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
+        let values = self.measured(|values, _| values.frequency())?;
+        quantity(answer, name, "period", values.map(Some), DECIMALS, "Hz");
+        Ok(())
+    }
+
+    fn phase_angle(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
+        let values = self.measured(Values::angle)?;
+        quantity(answer, name, "phase", values, DECIMALS, "Deg");
+        Ok(())
+    }
+
     fn power(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
         let (active, reactive, apparent) = self.measured(|values, by| {
             Ok((values.active(by)?, values.reactive(by), values.apparent(by)))
@@ -603,6 +604,80 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
+    #[inline(never)]
+    fn calibrate(
+        &self,
+        calibration: &Calibration,
+        name: &str,
+        answer: &mut dyn Reply,
+    ) -> Result<(), Refusal> {
+        let mut bytes = [0; 24];
+        for (place, factor) in bytes.chunks_exact_mut(4).zip(calibration) {
+            place.copy_from_slice(&factor.to_le_bytes());
+        }
+        self.put(Key::Calibration, &bytes)?;
+        self.state.borrow_mut().calibration = *calibration;
+        done(answer, name, |text| {
+            let names = ["v1", "i1", "v2", "i2", "v3", "i3"];
+            let _ = uwrite!(text, "Calibration set");
+            for (index, (name, factor)) in names.iter().zip(calibration).enumerate() {
+                let separator = if index == 0 { ": " } else { ", " };
+                let factor = places((*factor).into(), FACTOR_DECIMALS, 2);
+                let _ = uwrite!(text, "{}{}:{}", separator, *name, factor);
+            }
+        });
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn restart_daily(
+        &self,
+        at: Option<(u8, u8)>,
+        name: &str,
+        answer: &mut dyn Reply,
+    ) -> Result<(), Refusal> {
+        let bytes = at.map(|(hour, minute)| [hour, minute]);
+        let bytes = bytes.as_ref().map_or(&[][..], |bytes| bytes);
+        self.put(Key::DailyRestart, bytes)?;
+        self.state.borrow_mut().daily_restart = at;
+        done(answer, name, |text| {
+            let _ = match at {
+                None => uwrite!(text, "Disabled daily restart"),
+                Some(at) => uwrite!(text, "Set daily restart to: {}", Daily(at)),
+            };
+        });
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn new_network(
+        &self,
+        request: &Request<'_>,
+        client: &mut Client,
+        answer: &mut dyn Reply,
+    ) -> Result<(), Refusal> {
+        let (ssid, password) = network(request)?;
+        self.add_network(&ssid, &password)?;
+        // Who reads along over MQTT has not asked.
+        let shown = match client.peer {
+            Peer::Mqtt => "***",
+            _ => password.as_str(),
+        };
+        answer.pass(|answer| {
+            answer.begin();
+            answer.head(false, &request.command);
+            answer.string("ssid", &ssid);
+            answer.string("pwd", shown);
+            answer.composed("msg", |text| {
+                let ssid = ssid.as_str();
+                let _ = uwrite!(text, "New Ap, SSID: {}, PW: {}", ssid, shown);
+            });
+        });
+        client.rest = Some(Rest::Networks { of_info: false });
+        Ok(())
+    }
+
+    #[inline(never)]
     fn reset_energy(
         &self,
         energy: Option<Phases>,
@@ -643,6 +718,18 @@ fn server_set(answer: &mut dyn Reply, name: &str, (title, key): (&str, &str), se
             let _ = uwrite!(text, "Set {} address to: {}", title, server);
         });
         answer.string(key, server);
+    });
+}
+
+/// An answer that says what time it is, and whether a time server said so.
+fn time_synced(synced: bool, now: Local, name: &str, answer: &mut dyn Reply) {
+    answer.object(|answer| {
+        answer.head(!synced, name);
+        let words = ["Error syncing time", "Time synced"];
+        answer.string("msg", words[usize::from(synced)]);
+        answer.composed("current_time", |text| {
+            let _ = uwrite!(text, "{}", Long(now));
+        });
     });
 }
 

@@ -2,7 +2,6 @@
 
 use core::{
     convert::Infallible,
-    future::pending,
     net::{Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -10,10 +9,7 @@ use core::{
 use edge_nal::TcpBind;
 use edge_nal_embassy::{Udp, UdpBuffers};
 use embassy_executor::{SpawnError, Spawner};
-use embassy_futures::{
-    block_on,
-    join::{join, join4},
-};
+use embassy_futures::{block_on, join::join};
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer};
@@ -320,13 +316,11 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     // SAFETY: this is the only place, and comes once.
     let (request, led) = unsafe { port::outputs() };
     spawner.spawn(keep_port(request, led, watch, device)?);
-    spawner.spawn(keep_device(
-        device,
-        remote,
-        console_room,
-        has_store,
-        has_log,
-    )?);
+    // Each on its own: together they would have all that each needs of the stack.
+    spawner.spawn(keep_console(device, console_room)?);
+    spawner.spawn(answer_mqtt(device, remote)?);
+    spawner.spawn(keep_house(device)?);
+    spawner.spawn(keep_log(device, has_store, has_log)?);
     spawner.spawn(start_over(device, mailbox)?);
     spawner.spawn(count(stats, report)?);
     let the_meter = METER
@@ -413,30 +407,39 @@ async fn addresses(device: &'static TheDevice, stack: Stack<'static>) -> Infalli
     dhcp::run(device, &network, packet).await
 }
 
-/// The console, commands over MQTT, the log, and what is done by the clock.
+/// Answers whoever sits at the console.
 #[embassy_executor::task]
-async fn keep_device(
-    device: &'static TheDevice,
-    remote: &'static TheRemote,
-    room: &'static mut ConsoleRoom,
-    has_store: bool,
-    has_log: bool,
-) {
+async fn keep_console(device: &'static TheDevice, room: &'static mut ConsoleRoom) {
     let terminal = || port::uart0().console();
-    let console = async {
-        loop {
-            let Some(session) = session::console(device, terminal(), terminal(), room) else {
-                return pending::<Infallible>().await;
-            };
-            if session.await == session::End::Closed {
-                return pending().await;
-            }
+    loop {
+        let Some(session) = session::console(device, terminal(), terminal(), room) else {
+            return;
+        };
+        if session.await == session::End::Closed {
+            return;
         }
-    };
+    }
+}
+
+/// Answers commands over MQTT.
+#[embassy_executor::task]
+async fn answer_mqtt(device: &'static TheDevice, remote: &'static TheRemote) {
+    match remote.run(device).await {}
+}
+
+/// Does what is done by the clock.
+#[embassy_executor::task]
+async fn keep_house(device: &'static TheDevice) {
+    match device.keep_house().await {}
+}
+
+/// Keeps the log, whose first line is why the chip was reset.
+#[embassy_executor::task]
+async fn keep_log(device: &'static TheDevice, has_store: bool, has_log: bool) {
     let log = device.keep_log();
     // Now that somebody listens: what is told before is lost.
     tell_start(device, has_store, has_log);
-    join4(console, remote.run(device), device.keep_house(), log).await;
+    match log.await {}
 }
 
 /// Gives the receiver to console and meter in turn, and shows by the LED how things are.

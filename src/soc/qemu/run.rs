@@ -1,19 +1,13 @@
 //! The firmware's tasks on this board, and the memory that they work with.
 
 use core::{
-    convert::Infallible,
-    future::pending,
     pin::pin,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use edge_nal_embassy::{Udp, UdpBuffers};
 use embassy_executor::{SpawnError, Spawner};
-use embassy_futures::{
-    block_on,
-    join::{join3, join4},
-    select::select,
-};
+use embassy_futures::{block_on, join::join3, select::select};
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer};
@@ -343,7 +337,11 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     if !has_network || settings.mqtt_server == "-" {
         spawner.spawn(discard(mailbox, detection, store, stats, report)?);
     }
-    spawner.spawn(keep_device(device, remote, terminal, console_room)?);
+    // Each on its own: together they would have all that each needs of the stack.
+    spawner.spawn(keep_console(device, terminal, console_room)?);
+    spawner.spawn(answer_mqtt(device, remote)?);
+    spawner.spawn(keep_house(device)?);
+    spawner.spawn(keep_log(device)?);
     let started = (settings, broker.is_some());
     spawner.spawn(start_over(device, started, mailbox, stats, report)?);
     if seconds > 0 {
@@ -440,26 +438,35 @@ async fn keep_time(device: &'static TheDevice, network: Datagrams<'static>, seed
     match ntp::run(device, &network, seed).await {}
 }
 
-/// The console, commands over MQTT, the log, and what is done by the clock.
+/// Answers whoever sits at the console.
 #[embassy_executor::task]
-async fn keep_device(
-    device: &'static TheDevice,
-    remote: &'static TheRemote,
-    terminal: Terminal,
-    room: &'static mut Room,
-) {
-    let console = async {
-        loop {
-            let Some(session) = session::console(device, terminal, terminal, room) else {
-                return pending::<Infallible>().await;
-            };
-            if session.await == session::End::Closed {
-                return pending().await;
-            }
+async fn keep_console(device: &'static TheDevice, terminal: Terminal, room: &'static mut Room) {
+    loop {
+        let Some(session) = session::console(device, terminal, terminal, room) else {
+            return;
+        };
+        if session.await == session::End::Closed {
+            return;
         }
-    };
-    let log = device.keep_log();
-    join4(console, remote.run(device), device.keep_house(), log).await;
+    }
+}
+
+/// Answers commands over MQTT.
+#[embassy_executor::task]
+async fn answer_mqtt(device: &'static TheDevice, remote: &'static TheRemote) {
+    match remote.run(device).await {}
+}
+
+/// Does what is done by the clock.
+#[embassy_executor::task]
+async fn keep_house(device: &'static TheDevice) {
+    match device.keep_house().await {}
+}
+
+/// Keeps the log.
+#[embassy_executor::task]
+async fn keep_log(device: &'static TheDevice) {
+    match device.keep_log().await {}
 }
 
 /// Says on the console which settings are others than at the start: the words that came with it win no longer.

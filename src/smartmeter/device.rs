@@ -438,22 +438,20 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     }
 
     fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        at_once(async {
-            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
-            self.put_in(store, key, value)
-        })
+        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+        self.put_in(store, key, value)
     }
 
+    // Inlined, whoever keeps something would have room for the work's state for as long as it runs.
+    #[inline(never)]
     fn put_in(&self, store: &mut Store<F>, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        at_once(async {
-            match store.put(key, value).await {
-                Ok(_) => Ok(()),
-                Err(_) => {
-                    self.stats.storage_errors.count();
-                    Err(Refusal::Storage)
-                }
+        match at_once(store.put(key, value)) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.stats.storage_errors.count();
+                Err(Refusal::Storage)
             }
-        })
+        }
     }
 
     /// Keeps the energy across a restart.

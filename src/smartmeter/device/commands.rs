@@ -529,30 +529,35 @@ impl<F: NorFlash> Device<'_, '_, F> {
         )
     }
 
+    #[inline(never)]
     fn voltage(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
         let values = self.measured(Values::voltage)?;
         quantity(answer, name, "voltage", values.map(Some), DECIMALS, "V");
         Ok(())
     }
 
+    #[inline(never)]
     fn current(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
         let values = self.measured(Values::current)?;
         quantity(answer, name, "current", values.map(Some), 0, "mA");
         Ok(())
     }
 
+    #[inline(never)]
     fn period(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
         let values = self.measured(|values, _| values.frequency())?;
         quantity(answer, name, "period", values.map(Some), DECIMALS, "Hz");
         Ok(())
     }
 
+    #[inline(never)]
     fn phase_angle(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
         let values = self.measured(Values::angle)?;
         quantity(answer, name, "phase", values, DECIMALS, "Deg");
         Ok(())
     }
 
+    #[inline(never)]
     fn power(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
         let (active, reactive, apparent) = self.measured(|values, by| {
             Ok((values.active(by)?, values.reactive(by), values.apparent(by)))
@@ -571,6 +576,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         Ok(())
     }
 
+    #[inline(never)]
     fn energy(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Refusal> {
         let counted = self.counted()?;
         let now = self.now_or_epoch().utc();

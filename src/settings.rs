@@ -427,6 +427,14 @@ impl Settings {
         Some(())
     }
 
+    /// Takes over all of `other`, one at a time: as a whole it would be on the stack first.
+    pub fn take_all(&mut self, other: &Self) {
+        for key in &KEYS {
+            // What is in force was valid.
+            let _ = self.set(key.name, &other.get(key.name));
+        }
+    }
+
     /// Whether there is a password for the broker and nobody to whom it belongs.
     pub fn is_password_alone(&self) -> bool {
         self.mqtt_user.is_empty() && !self.mqtt_password.is_empty()

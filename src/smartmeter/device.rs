@@ -286,6 +286,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     }
 
     /// Takes up what is in flash. What cannot be read is counted, and has its default then.
+    #[inline(never)]
     pub fn recall(&self) {
         if self.try_recall().is_err() {
             let clock = self.state.borrow().clock.clone();

@@ -217,13 +217,22 @@ fn random() -> u64 {
     u64::from(sdk::os_random()) << 32 | u64::from(sdk::os_random())
 }
 
+/// The TCP/IP stack, which [`start`] is given: making it takes more of the chip's stack than all else, so that nothing lies above it.
+#[inline(never)]
+pub fn new_network() -> (Stack<'static>, Runner<'static, Radio>) {
+    embassy_net::new(Radio, Config::default(), RESOURCES.take(), random())
+}
+
 /// Starts the tasks as flash says.
 ///
 /// # Errors
 /// A task was started before.
 // Inlined, what this needs of the stack would be taken as long as the tasks run.
 #[inline(never)]
-pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
+pub fn start(
+    spawner: &Spawner,
+    (stack, runner): (Stack<'static>, Runner<'static, Radio>),
+) -> Result<(), SpawnError> {
     let Common {
         settings,
         board_name,
@@ -235,18 +244,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         watch,
         store,
         journal,
-    } = COMMON.init_with(|| Common {
-        settings: Settings::default(),
-        board_name: board_name(),
-        name: Name::new(),
-        stats: Stats::new(),
-        report: Report::new(port::uart0().log(Instant::now)),
-        mailbox: Mailbox::new(WAITING.take()),
-        detection: Detection::new(),
-        watch: Watch::new(),
-        store: None,
-        journal: None,
-    });
+    } = common();
     let (stats, report, mailbox, detection) = (&*stats, &*report, &*mailbox, &*detection);
     let watch = &*watch;
     // Neither fails but by the chip: what was never written is started anew.
@@ -260,14 +258,13 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         stats.storage_errors.count();
     }
     // Without a log the device does all but remember what it said.
-    let opened_log = block_on(Journal::open(Area::new(map::LOG), whole(map::LOG))).ok();
-    let has_log = opened_log.is_some();
-    *journal = opened_log;
+    *journal = open_log();
+    let has_log = journal.is_some();
     let Locked { store, journal } = LOCKED.init(Locked {
         store: Mutex::new(store.insert(opened)),
         journal: journal.as_mut().map(Mutex::new),
     });
-    let device = DEVICE.init_with(|| Device::new(board_name, || None, store, stats));
+    let device = new_device(board_name, store, stats);
     if let Some(journal) = journal {
         device.set_journal(journal);
     }
@@ -276,14 +273,12 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     device.recall();
     *name = device.name();
     let name = &*name;
-    device.adjust(|of_device| settings.clone_from(of_device));
+    device.adjust(|of_device| settings.take_all(of_device));
     let (settings, device) = (&*settings, &*device);
     let monitors = MONITORS.init((report, WATCHERS.init((device, watch))));
     let seed = random();
-    let remote = REMOTE.init_with(|| Mqtt::with_room());
-    let remote = &*remote;
+    let remote = new_remote();
     let (rooms, console_room) = ROOMS.take();
-    let (stack, runner) = embassy_net::new(Radio, Config::default(), RESOURCES.take(), seed);
     spawner.spawn(network(runner, stack, report)?);
     spawner.spawn(keep_network(device, stack)?);
     spawner.spawn(give_addresses(device, stack)?);
@@ -329,8 +324,45 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     Ok(())
 }
 
+// What is made here is on the stack before it is in its place. Inlined, all of it together would be there.
+
+#[inline(never)]
+fn common() -> &'static mut Common {
+    COMMON.init_with(|| Common {
+        settings: Settings::default(),
+        board_name: board_name(),
+        name: Name::new(),
+        stats: Stats::new(),
+        report: Report::new(port::uart0().log(Instant::now)),
+        mailbox: Mailbox::new(WAITING.take()),
+        detection: Detection::new(),
+        watch: Watch::new(),
+        store: None,
+        journal: None,
+    })
+}
+
+#[inline(never)]
+fn new_device(
+    name: &'static str,
+    store: &'static storage::Shared<'static, Area>,
+    stats: &'static Stats,
+) -> &'static mut TheDevice {
+    DEVICE.init_with(|| Device::new(name, || None, store, stats))
+}
+
+#[inline(never)]
+fn new_remote() -> &'static TheRemote {
+    REMOTE.init_with(|| Mqtt::with_room())
+}
+
+/// Opens the log; `None` when the chip does not let it be read.
+#[inline(never)]
+fn open_log() -> Option<Journal<Area>> {
+    block_on(Journal::open(Area::new(map::LOG), whole(map::LOG))).ok()
+}
+
 /// Opens the store; `None` when the chip does not let it be read.
-// Inlined, each call would have its own room on the stack.
 #[inline(never)]
 fn open_store(area: Area) -> Option<Store<Area>> {
     block_on(Store::open(area, whole(map::SETTINGS))).ok()

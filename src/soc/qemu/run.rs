@@ -228,31 +228,16 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         detection,
         store,
         journal,
-    } = COMMON.init_with(|| Common {
-        settings: Settings::default(),
-        board_name: name,
-        name: Name::new(),
-        stats: Stats::new(),
-        report: Report::new(Console),
-        mailbox: Mailbox::new(WAITING.take()),
-        detection: Detection::new(),
-        store: None,
-        journal: None,
-    });
+    } = common(name);
     let (stats, report, mailbox, detection) = (&*stats, &*report, &*mailbox, &*detection);
-    let Ok(opened) = block_on(Store::open(flash, 0..flash::STATE as u32)) else {
-        stop("the file of the state cannot be read")
-    };
     let has_log = log.is_there();
-    let Ok(opened_log) = block_on(Journal::open(log, 0..flash::LOG as u32)) else {
-        stop("the file of the log cannot be read")
-    };
-    let journal = has_log.then(|| Mutex::new(journal.insert(opened_log)));
+    let store = store.insert(open_store(flash));
+    let journal = journal.insert(open_log(log));
     let Locked { store, journal } = LOCKED.init(Locked {
-        store: Mutex::new(store.insert(opened)),
-        journal,
+        store: Mutex::new(store),
+        journal: has_log.then(|| Mutex::new(journal)),
     });
-    let device = DEVICE.init_with(|| Device::new(board_name, || None, store, stats));
+    let device = new_device(board_name, store, stats);
     if let Some(journal) = journal {
         device.set_journal(journal);
     }
@@ -263,7 +248,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let mut applied = Ok(());
     device.adjust(|of_device| {
         applied = words::apply(words_room, of_device);
-        settings.clone_from(of_device);
+        settings.take_all(of_device);
     });
     if applied.is_err() {
         semihosting::exit(UNUSABLE)
@@ -278,16 +263,10 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let mut uart = Uart::start();
     uart.wait_for_reader(recording);
     let seed = random();
-    let remote = REMOTE.init_with(Mqtt::new);
-    let remote = &*remote;
+    let remote = new_remote();
     let (rooms, [server_room, console_room]) = ROOMS.take();
     if has_network {
-        let (stack, runner) = embassy_net::new(
-            Ethernet::start(),
-            Config::dhcpv4(Default::default()),
-            RESOURCES.take(),
-            seed,
-        );
+        let (stack, runner) = new_stack(seed);
         spawner.spawn(network(runner, stack, report, device)?);
         let commands = Net::new(stack, COMMAND_BUFFERS.take());
         let acceptor = commands.listen(server::PORT);
@@ -356,6 +335,59 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     spawner.spawn(meter(the_meter, uart)?);
     let _ = uwriteln!(Console, "ready {}", name.as_str());
     Ok(())
+}
+
+// What is made here is on the stack before it is in its place. Inlined, all of it together would be there.
+
+#[inline(never)]
+fn common(name: words::Name) -> &'static mut Common {
+    COMMON.init_with(|| Common {
+        settings: Settings::default(),
+        board_name: name,
+        name: Name::new(),
+        stats: Stats::new(),
+        report: Report::new(Console),
+        mailbox: Mailbox::new(WAITING.take()),
+        detection: Detection::new(),
+        store: None,
+        journal: None,
+    })
+}
+
+#[inline(never)]
+fn open_store(flash: FileFlash) -> Store<FileFlash> {
+    match block_on(Store::open(flash, 0..flash::STATE as u32)) {
+        Ok(store) => store,
+        Err(_) => stop("the file of the state cannot be read"),
+    }
+}
+
+#[inline(never)]
+fn open_log(flash: FileFlash) -> Journal<FileFlash> {
+    match block_on(Journal::open(flash, 0..flash::LOG as u32)) {
+        Ok(log) => log,
+        Err(_) => stop("the file of the log cannot be read"),
+    }
+}
+
+#[inline(never)]
+fn new_device(
+    name: &'static str,
+    store: &'static storage::Shared<'static, FileFlash>,
+    stats: &'static Stats,
+) -> &'static mut TheDevice {
+    DEVICE.init_with(|| Device::new(name, || None, store, stats))
+}
+
+#[inline(never)]
+fn new_remote() -> &'static TheRemote {
+    REMOTE.init_with(Mqtt::new)
+}
+
+#[inline(never)]
+fn new_stack(seed: u64) -> (Stack<'static>, Runner<'static, Ethernet>) {
+    let config = Config::dhcpv4(Default::default());
+    embassy_net::new(Ethernet::start(), config, RESOURCES.take(), seed)
 }
 
 static NETWORK: StaticCell<Network> = StaticCell::new();

@@ -715,6 +715,67 @@ mod tests {
     }
 
     #[test]
+    fn what_is_checked_is_what_can_be_set() {
+        let long = "0".repeat(65) + "15";
+        let values = [
+            "",
+            "0",
+            "1",
+            "2",
+            "3",
+            "15",
+            "+15",
+            "015",
+            &long,
+            "240",
+            "241",
+            "70000",
+            "-",
+            "/x",
+            "x y",
+            "é",
+            "true",
+            "auto",
+            "dsmr2",
+            "modem",
+            "none",
+            "UTC0",
+            "00112233445566778899AABBCCDDEEFF",
+            "a\0",
+        ];
+        for key in &KEYS {
+            assert_eq!(key.check(&key.default()), Ok(()), "{}", key.name);
+            for value in values {
+                let mut settings = Settings::default();
+                let set = settings.set(key.name, value);
+                assert_eq!(set, key.check(value), "{}={value}", key.name);
+                // As it was written it has to be taken again from flash.
+                assert!(
+                    set.is_err() || value.len() <= LONGEST,
+                    "{}={value}",
+                    key.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn all_settings_are_taken_over() {
+        let mut other = Settings::default();
+        for (name, value) in [
+            ("root", "r"),
+            ("phases", "1"),
+            ("decryption_key", &"0A".repeat(16)),
+        ] {
+            other.set(name, value).unwrap();
+        }
+        let mut settings = Settings::default();
+        settings.set("gas_measurement", "natural gas").unwrap();
+        settings.take_all(&other);
+        assert_eq!(settings, other);
+    }
+
+    #[test]
     fn unknown_keys_are_told() {
         let mut settings = Settings::default();
         let refused = settings.set("intervall", "15");

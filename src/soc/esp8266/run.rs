@@ -512,6 +512,11 @@ pub fn started(stack: u32) {
     STACK_START.store(stack, Ordering::Relaxed);
 }
 
+/// What [`started`] keeps.
+pub fn stack_start() -> u32 {
+    STACK_START.load(Ordering::Relaxed)
+}
+
 #[embassy_executor::task]
 async fn meter(meter: &'static mut TheMeter, mut uart: P1) {
     meter.run(&mut uart).await;
@@ -567,7 +572,7 @@ async fn count(stats: &'static Stats, report: &'static Report<Log>) {
             ("frames_missed", frames.missed),
             ("frames_unsent", frames.unsent),
             ("heap", sdk::system_get_free_heap_size()),
-            ("stack_start", STACK_START.load(Ordering::Relaxed)),
+            ("stack_start", stack_start()),
             ("stack", stack::high_water()),
         ];
         report.stats(stats, &own);

@@ -1,5 +1,8 @@
 //! What a user can set, with defaults and validation.
 
+use core::ops::RangeInclusive;
+
+use heapless::string::StringView as TextView;
 use ufmt::uwrite;
 
 use crate::{
@@ -173,17 +176,49 @@ pub enum SettingError {
     },
 }
 
-/// A setting's name and its valid range in words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A setting's name and its valid range.
+#[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// The name.
     pub name: &'static str,
-    /// The valid range.
+    /// The valid range, in words.
     pub expected: &'static str,
+    /// The same, of a value as it is written.
+    is_valid: fn(&str) -> bool,
     /// Its number in flash, which stays with the setting for ever, whatever its name becomes.
     pub id: u8,
     /// What its values are.
     pub form: Form,
+}
+
+impl Key {
+    /// The setting of this name.
+    ///
+    /// # Errors
+    /// [`SettingError::UnknownKey`].
+    pub fn named(name: &str) -> Result<&'static Self, SettingError> {
+        let found = KEYS.iter().find(|key| key.name == name);
+        found.ok_or(SettingError::UnknownKey)
+    }
+
+    /// What it is until a user says something else.
+    // Inlined, the settings that this is taken of would be on the stack of whoever asks.
+    #[inline(never)]
+    pub fn default(&self) -> Text<64> {
+        Settings::default().get(self.name)
+    }
+
+    /// Whether the setting can have this value.
+    ///
+    /// # Errors
+    /// [`SettingError::BadValue`].
+    pub fn check(&self, value: &str) -> Result<(), SettingError> {
+        // No longer than a value in flash may be.
+        let is_valid = value.len() <= LONGEST && (self.is_valid)(value);
+        is_valid.then_some(()).ok_or(SettingError::BadValue {
+            expected: self.expected,
+        })
+    }
 }
 
 /// What a setting's values are.
@@ -206,70 +241,140 @@ const KEY: &str = "32 hex digits, or nothing";
 const SERVER: &str = "a host name or address, 1 to 64 bytes, or - for none";
 const BOOLEAN: &str = "true or false";
 
+/// Bytes of the longest value.
+const LONGEST: usize = 64;
+
 /// All settings.
 pub const KEYS: [Key; 26] = [
     key(
         1,
         "root",
         Form::Text,
+        is_root,
         "a topic without + and #, without $ at its start and / at its end, 1 to 64 bytes",
     ),
-    key(2, "notify_topic", Form::Text, TOPIC),
-    key(3, "influx_topic", Form::Text, TOPIC),
-    key(4, "electricity_measurement", Form::Text, MEASUREMENT),
-    key(5, "gas_measurement", Form::Text, MEASUREMENT),
+    key(2, "notify_topic", Form::Text, is_topic_part, TOPIC),
+    key(3, "influx_topic", Form::Text, is_topic_part, TOPIC),
+    key(
+        4,
+        "electricity_measurement",
+        Form::Text,
+        is_measurement,
+        MEASUREMENT,
+    ),
+    key(
+        5,
+        "gas_measurement",
+        Form::Text,
+        is_measurement,
+        MEASUREMENT,
+    ),
     key(
         6,
         "interval",
         Form::Number,
+        |value| is_in(value, 0..=0) || is_in(value, 10..=3600),
         "seconds, 10 to 3600, or 0 for every telegram",
     ),
-    key(7, "timeout", Form::Number, "seconds, 10 to 120"),
-    key(8, "payload_unit", Form::Flag, BOOLEAN),
-    key(9, "phases", Form::Number, "1 or 3"),
-    key(10, "crc", Form::Text, "auto, required or optional"),
+    key(
+        7,
+        "timeout",
+        Form::Number,
+        |value| is_in(value, 10..=120),
+        "seconds, 10 to 120",
+    ),
+    key(
+        8,
+        "payload_unit",
+        Form::Flag,
+        |value| flag(value).is_some(),
+        BOOLEAN,
+    ),
+    key(
+        9,
+        "phases",
+        Form::Number,
+        |value| is_in(value, 1..=1) || is_in(value, 3..=3),
+        "1 or 3",
+    ),
+    key(
+        10,
+        "crc",
+        Form::Text,
+        |value| crc(value).is_some(),
+        "auto, required or optional",
+    ),
     key(
         11,
         "line",
         Form::Text,
+        |value| line(value).is_some(),
         "auto, dsmr4 (115200 8N1) or dsmr2 (9600 7E1)",
     ),
-    key(23, "decryption_key", Form::Secret, KEY),
-    key(24, "authentication_key", Form::Secret, KEY),
-    key(12, "mqtt_server", Form::Text, SERVER),
-    key(13, "mqtt_port", Form::Number, "a TCP port, 1 to 65535"),
-    key(14, "mqtt_user", Form::Text, UP_TO_64),
-    key(15, "mqtt_password", Form::Secret, UP_TO_64),
-    key(16, "client_id", Form::Text, UP_TO_64),
-    key(17, "command_password", Form::Secret, UP_TO_64),
-    key(18, "stream_server", Form::Text, SERVER),
-    key(19, "time_server", Form::Text, SERVER),
-    key(20, "time_port", Form::Number, "a UDP port, 1 to 65535"),
+    key(23, "decryption_key", Form::Secret, is_secret, KEY),
+    key(24, "authentication_key", Form::Secret, is_secret, KEY),
+    key(12, "mqtt_server", Form::Text, is_server, SERVER),
+    key(
+        13,
+        "mqtt_port",
+        Form::Number,
+        is_port,
+        "a TCP port, 1 to 65535",
+    ),
+    key(14, "mqtt_user", Form::Text, is_printable, UP_TO_64),
+    key(15, "mqtt_password", Form::Secret, is_printable, UP_TO_64),
+    key(16, "client_id", Form::Text, is_printable, UP_TO_64),
+    key(17, "command_password", Form::Secret, is_printable, UP_TO_64),
+    key(18, "stream_server", Form::Text, is_server, SERVER),
+    key(19, "time_server", Form::Text, is_server, SERVER),
+    key(
+        20,
+        "time_port",
+        Form::Number,
+        is_port,
+        "a UDP port, 1 to 65535",
+    ),
     key(
         21,
         "time_zone",
         Form::Text,
+        |value| Zone::parse(value).is_some(),
         "a POSIX TZ rule of up to 48 bytes, such as CET-1CEST,M3.5.0,M10.5.0/3 or UTC0",
     ),
     key(
         22,
         "transmit_power",
         Form::Number,
+        |value| is_in(value, 0..=20),
         "dBm that the radio sends with at most, 0 to 20",
     ),
     key(
         25,
         "start_delay",
         Form::Number,
+        |value| is_in(value, 0..=240),
         "seconds from power-up until the radio is switched on, 0 to 240",
     ),
-    key(26, "radio_sleep", Form::Text, "modem or none"),
+    key(
+        26,
+        "radio_sleep",
+        Form::Text,
+        |value| radio_sleep(value).is_some(),
+        "modem or none",
+    ),
 ];
 
-const fn key(id: u8, name: &'static str, form: Form, expected: &'static str) -> Key {
+const fn key(
+    id: u8,
+    name: &'static str,
+    form: Form,
+    is_valid: fn(&str) -> bool,
+    expected: &'static str,
+) -> Key {
     Key {
         name,
         expected,
+        is_valid,
         id,
         form,
     }
@@ -281,79 +386,53 @@ impl Settings {
     /// # Errors
     /// [`SettingError`]; nothing is changed then.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
-        let key = KEYS.iter().find(|key| key.name == name);
-        let expected = key.ok_or(SettingError::UnknownKey)?.expected;
-        let changed = self.try_set(name, value);
-        changed.ok_or(SettingError::BadValue { expected })
+        let key = Key::named(name)?;
+        key.check(value)?;
+        let expected = key.expected;
+        let taken = self.take(name, value);
+        taken.ok_or(SettingError::BadValue { expected })
     }
 
-    fn try_set(&mut self, name: &str, value: &str) -> Option<()> {
+    /// Takes over a value that is valid.
+    fn take(&mut self, name: &str, value: &str) -> Option<()> {
         match name {
-            "root" => self.root = root(value)?,
-            "notify_topic" => self.notify_topic = topic(value)?,
-            "influx_topic" => self.influx_topic = topic(value)?,
-            "electricity_measurement" => self.electricity_measurement = measurement(value)?,
-            "gas_measurement" => self.gas_measurement = measurement(value)?,
-            "interval" => {
-                let seconds = value.parse().ok()?;
-                let valid = seconds == 0 || (10..=3600).contains(&seconds);
-                self.interval = valid.then_some(seconds)?;
-            }
-            "timeout" => {
-                let seconds = value.parse().ok()?;
-                self.timeout = (10..=120).contains(&seconds).then_some(seconds)?;
-            }
-            "payload_unit" => self.payload_unit = value.parse().ok()?,
-            "phases" => {
-                let phases = value.parse().ok()?;
-                self.phases = matches!(phases, 1 | 3).then_some(phases)?;
-            }
-            "crc" => {
-                self.crc = match value {
-                    "auto" => CrcPolicy::Auto,
-                    "required" => CrcPolicy::Required,
-                    "optional" => CrcPolicy::Optional,
-                    _ => return None,
-                }
-            }
-            "line" => {
-                self.line = match value {
-                    "auto" => LineMode::Auto,
-                    "dsmr4" => LineMode::Dsmr4,
-                    "dsmr2" => LineMode::Dsmr2,
-                    _ => return None,
-                }
-            }
-            "decryption_key" => self.decryption_key = secret(value)?,
-            "authentication_key" => self.authentication_key = secret(value)?,
-            "mqtt_server" => self.mqtt_server = server(value)?,
-            "stream_server" => self.stream_server = server(value)?,
-            "mqtt_port" => self.mqtt_port = port(value)?,
-            "mqtt_user" => self.mqtt_user = printable(value)?,
-            "mqtt_password" => self.mqtt_password = printable(value)?,
-            "client_id" => self.client_id = printable(value)?,
-            "command_password" => self.command_password = printable(value)?,
-            "time_server" => self.time_server = server(value)?,
-            "time_port" => self.time_port = port(value)?,
+            "root" => take(&mut self.root, value)?,
+            "notify_topic" => take(&mut self.notify_topic, value)?,
+            "influx_topic" => take(&mut self.influx_topic, value)?,
+            "electricity_measurement" => take(&mut self.electricity_measurement, value)?,
+            "gas_measurement" => take(&mut self.gas_measurement, value)?,
+            "interval" => self.interval = number(value)?,
+            "timeout" => self.timeout = number(value)?,
+            "payload_unit" => self.payload_unit = flag(value)?,
+            "phases" => self.phases = number(value)? as u8,
+            "crc" => self.crc = crc(value)?,
+            "line" => self.line = line(value)?,
+            "decryption_key" => self.decryption_key = Secret::parse(value),
+            "authentication_key" => self.authentication_key = Secret::parse(value),
+            "mqtt_server" => take(&mut self.mqtt_server, value)?,
+            "mqtt_port" => self.mqtt_port = number(value)?,
+            "mqtt_user" => take(&mut self.mqtt_user, value)?,
+            "mqtt_password" => take(&mut self.mqtt_password, value)?,
+            "client_id" => take(&mut self.client_id, value)?,
+            "command_password" => take(&mut self.command_password, value)?,
+            "stream_server" => take(&mut self.stream_server, value)?,
+            "time_server" => take(&mut self.time_server, value)?,
+            "time_port" => self.time_port = number(value)?,
             "time_zone" => self.time_zone = Zone::parse(value)?,
-            "transmit_power" => {
-                let power = value.parse().ok()?;
-                self.transmit_power = (0..=20).contains(&power).then_some(power)?;
-            }
-            "start_delay" => {
-                let seconds = value.parse().ok()?;
-                self.start_delay = (0..=240).contains(&seconds).then_some(seconds)?;
-            }
-            "radio_sleep" => {
-                self.radio_sleep = match value {
-                    "modem" => RadioSleep::Modem,
-                    "none" => RadioSleep::None,
-                    _ => return None,
-                }
-            }
+            "transmit_power" => self.transmit_power = number(value)? as u8,
+            "start_delay" => self.start_delay = number(value)? as u8,
+            "radio_sleep" => self.radio_sleep = radio_sleep(value)?,
             _ => return None,
         }
         Some(())
+    }
+
+    /// Takes over all of `other`, one at a time: as a whole it would be on the stack first.
+    pub fn take_all(&mut self, other: &Self) {
+        for key in &KEYS {
+            // What is in force was valid.
+            let _ = self.set(key.name, &other.get(key.name));
+        }
     }
 
     /// Whether there is a password for the broker and nobody to whom it belongs.
@@ -413,56 +492,89 @@ impl Settings {
     }
 }
 
+/// Takes the value in the place that it has: by value each would have room for itself on the stack.
+fn take(text: &mut TextView, value: &str) -> Option<()> {
+    text.clear();
+    text.push_str(value).ok()
+}
+
+fn number(value: &str) -> Option<u16> {
+    value.parse().ok()
+}
+
+fn is_in(value: &str, range: RangeInclusive<u16>) -> bool {
+    number(value).is_some_and(|number| range.contains(&number))
+}
+
+fn is_port(value: &str) -> bool {
+    is_in(value, 1..=u16::MAX)
+}
+
+fn flag(value: &str) -> Option<bool> {
+    value.parse().ok()
+}
+
+fn crc(value: &str) -> Option<CrcPolicy> {
+    Some(match value {
+        "auto" => CrcPolicy::Auto,
+        "required" => CrcPolicy::Required,
+        "optional" => CrcPolicy::Optional,
+        _ => return None,
+    })
+}
+
+fn line(value: &str) -> Option<LineMode> {
+    Some(match value {
+        "auto" => LineMode::Auto,
+        "dsmr4" => LineMode::Dsmr4,
+        "dsmr2" => LineMode::Dsmr2,
+        _ => return None,
+    })
+}
+
+fn radio_sleep(value: &str) -> Option<RadioSleep> {
+    Some(match value {
+        "modem" => RadioSleep::Modem,
+        "none" => RadioSleep::None,
+        _ => return None,
+    })
+}
+
 /// Nothing is no key.
-fn secret(value: &str) -> Option<Option<Secret>> {
-    match value {
-        "" => Some(None),
-        value => Secret::parse(value).map(Some),
-    }
+fn is_secret(value: &str) -> bool {
+    value.is_empty() || Secret::parse(value).is_some()
 }
 
 fn digits(key: Option<Secret>) -> Text<64> {
     key.iter().flat_map(Secret::digits).collect()
 }
 
-fn server(value: &str) -> Option<Text<64>> {
-    let valid = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
-    fitting(valid.then_some(value)?)
+fn is_server(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn port(value: &str) -> Option<u16> {
-    value.parse().ok().filter(|port| *port != 0)
+fn is_printable(value: &str) -> bool {
+    !value.chars().any(char::is_control)
 }
 
-fn printable(value: &str) -> Option<Text<64>> {
-    fitting((!value.chars().any(char::is_control)).then_some(value)?)
-}
-
-fn root(value: &str) -> Option<Text<64>> {
+fn is_root(value: &str) -> bool {
     // What starts with $ is the broker's own (MQTT 5 §4.7.2): `#` does not match it.
     let own = value.starts_with('$');
-    let valid = !value.is_empty() && !own && !value.ends_with('/') && is_topic(value);
-    fitting(valid.then_some(value)?)
+    !value.is_empty() && !own && !value.ends_with('/') && is_topic(value)
 }
 
-fn topic(value: &str) -> Option<Text<64>> {
-    let valid = value.len() > 1 && value.starts_with('/') && is_topic(value);
-    fitting(valid.then_some(value)?)
+fn is_topic_part(value: &str) -> bool {
+    value.len() > 1 && value.starts_with('/') && is_topic(value)
 }
 
 fn is_topic(value: &str) -> bool {
-    !value.contains(['+', '#']) && !value.chars().any(char::is_control)
+    !value.contains(['+', '#']) && is_printable(value)
 }
 
-fn measurement(value: &str) -> Option<Text<32>> {
+fn is_measurement(value: &str) -> bool {
     // InfluxDB takes a line that starts with # for a comment.
     let comment = value.starts_with('#');
-    let valid = !value.is_empty() && !comment && !value.chars().any(char::is_control);
-    fitting(valid.then_some(value)?)
-}
-
-fn fitting<const N: usize>(value: &str) -> Option<Text<N>> {
-    Text::try_from(value).ok()
+    (1..=32).contains(&value.len()) && !comment && is_printable(value)
 }
 
 /// A default, which fits by construction.
@@ -600,6 +712,67 @@ mod tests {
         ] {
             assert!(!is_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_checked_is_what_can_be_set() {
+        let long = "0".repeat(65) + "15";
+        let values = [
+            "",
+            "0",
+            "1",
+            "2",
+            "3",
+            "15",
+            "+15",
+            "015",
+            &long,
+            "240",
+            "241",
+            "70000",
+            "-",
+            "/x",
+            "x y",
+            "é",
+            "true",
+            "auto",
+            "dsmr2",
+            "modem",
+            "none",
+            "UTC0",
+            "00112233445566778899AABBCCDDEEFF",
+            "a\0",
+        ];
+        for key in &KEYS {
+            assert_eq!(key.check(&key.default()), Ok(()), "{}", key.name);
+            for value in values {
+                let mut settings = Settings::default();
+                let set = settings.set(key.name, value);
+                assert_eq!(set, key.check(value), "{}={value}", key.name);
+                // As it was written it has to be taken again from flash.
+                assert!(
+                    set.is_err() || value.len() <= LONGEST,
+                    "{}={value}",
+                    key.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn all_settings_are_taken_over() {
+        let mut other = Settings::default();
+        for (name, value) in [
+            ("root", "r"),
+            ("phases", "1"),
+            ("decryption_key", &"0A".repeat(16)),
+        ] {
+            other.set(name, value).unwrap();
+        }
+        let mut settings = Settings::default();
+        settings.set("gas_measurement", "natural gas").unwrap();
+        settings.take_all(&other);
+        assert_eq!(settings, other);
     }
 
     #[test]

@@ -215,8 +215,8 @@ fn narrow(
     counts
 }
 
-/// What waits for its turn in the task of console and log all the time.
-const WAITING: &str = "keep_device_task";
+/// What waits for commands over MQTT all the time.
+const WAITING: &str = "answer_mqtt_task";
 
 #[test]
 fn what_lies_in_iram_on_a_chip_is_seldom_accessed_narrowly() {

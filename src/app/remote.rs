@@ -156,20 +156,27 @@ impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
         let mut samples = false;
         loop {
             let news = device.news(samples, &mut sample);
-            // Samples come last, so that no rate keeps a command waiting.
+            // Samples come last, so that no rate keeps a command waiting. A request is long: it does not pass through all of this.
             let next = select4(
-                self.requests.receive(),
+                self.requests.ready_to_receive(),
                 Timer::at(status),
                 device.switched(),
                 news,
             );
             let next = next.await;
+            // Before anything is waited for, so that the next one finds room.
+            let request = match next {
+                Either4::First(()) => self.next_request(),
+                _ => None,
+            };
             let has_status = self.full.get() && self.topic.get() == STATE;
             // An answer is written where the last one is.
             self.until_free().await;
-            let topic = match &next {
-                Either4::First(request) => {
-                    self.answer(device, request, &mut sample).await;
+            let topic = match next {
+                Either4::First(()) => {
+                    if let Some(request) = &request {
+                        self.answer(device, request, &mut sample).await;
+                    }
                     INFO
                 }
                 Either4::Second(()) => {
@@ -191,16 +198,16 @@ impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
                     "state/switch"
                 }
                 Either4::Fourth(News::Turned(on)) => {
-                    samples = *on;
+                    samples = on;
                     if !device.is_connected() {
                         continue;
                     }
-                    let word = if *on { "on" } else { "off" };
+                    let word = if on { "on" } else { "off" };
                     self.write(|answer| answer.line(|answer| answer.part(word)));
                     STATE
                 }
                 Either4::Fourth(News::Sample(measures, at)) => {
-                    self.write(|answer| device.sample_news(*measures, *at, &sample, answer));
+                    self.write(|answer| device.sample_news(measures, at, &sample, answer));
                     INFO
                 }
             };
@@ -208,6 +215,12 @@ impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
                 self.hand_over(topic);
             }
         }
+    }
+
+    // Inlined, it would have room on the stack of whatever is waited for.
+    #[inline(never)]
+    fn next_request(&self) -> Option<Request> {
+        self.requests.try_receive().ok()
     }
 
     async fn answer<F: NorFlash>(

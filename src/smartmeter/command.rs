@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     p1::timestamp::Utc,
-    settings::{Name, SettingError, Settings, Text, is_name},
+    settings::{Key, Name, SettingError, Text, is_name},
     wifi::{Password, Ssid},
 };
 
@@ -380,7 +380,7 @@ impl Command {
     ///
     /// # Errors
     /// [`Refusal`]; the arguments of `settings` and `mqttServer` that are settings are looked at by
-    /// [`apply`] only.
+    /// [`check_settings`] only.
     pub fn parse(request: &Request<'_>) -> Result<Self, Refusal> {
         Ok(match request.command.as_str() {
             "info" => Self::Info,
@@ -657,11 +657,12 @@ pub const STREAM_SERVER: &Names = &[("server", "stream_server")];
 /// Those of `timeServer`.
 pub const TIME_SERVER: &Names = &[("server", "time_server"), ("port", "time_port")];
 
-/// Shows each of the payload's settings to `see`, with its name: by `names` and no others, or by its own.
-pub fn each_setting(
+/// Shows each of the payload's settings to `see`, with its name and what it is to be: by `names` and no others, or by
+/// its own.
+fn each_setting(
     request: &Request<'_>,
     names: Option<&Names>,
-    see: &mut dyn FnMut(&str, Argument<'_>),
+    see: &mut dyn FnMut(&str, &str, Argument<'_>),
 ) {
     request.each(&mut |argument| {
         if argument.place != Place::Payload || argument.index.is_some() {
@@ -674,25 +675,6 @@ pub fn each_setting(
                 None => return,
             },
         };
-        see(name, argument);
-    });
-}
-
-/// Puts the payload's settings into `settings`, which is useless when that fails: by `names` and
-/// nothing else, or by their own names.
-///
-/// # Errors
-/// [`Refusal::UnknownSetting`], [`Refusal::Setting`].
-pub fn apply(
-    request: &Request<'_>,
-    names: Option<&Names>,
-    settings: &mut Settings,
-) -> Result<(), Refusal> {
-    let mut result = Ok(());
-    each_setting(request, names, &mut |name, argument| {
-        if result.is_err() {
-            return;
-        }
         let value = match argument.value {
             Value::Text(text) | Value::Number(text) => text,
             Value::Bool(true) => "true",
@@ -700,11 +682,46 @@ pub fn apply(
             // No setting is one of them, and none takes this for a value.
             Value::Array | Value::Object | Value::Null => "\0",
         };
+        see(name, value, argument);
+    });
+}
+
+/// Shows the keys of the payload's settings to `see`, whose values are all valid if this succeeds: by `names` and
+/// nothing else, or by their own names.
+///
+/// # Errors
+/// [`Refusal::UnknownSetting`], [`Refusal::Setting`].
+pub fn check_settings(
+    request: &Request<'_>,
+    names: Option<&Names>,
+    see: &mut dyn FnMut(&'static Key),
+) -> Result<(), Refusal> {
+    let mut result = Ok(());
+    each_setting(request, names, &mut |name, value, argument| {
+        if result.is_err() {
+            return;
+        }
         let named = || Text::try_from(argument.key).unwrap_or_default();
-        result = settings.set(name, value).map_err(|error| match error {
-            SettingError::UnknownKey => Refusal::UnknownSetting(named()),
-            SettingError::BadValue { expected } => Refusal::Setting(named(), expected),
-        });
+        let checked = Key::named(name).and_then(|key| key.check(value).map(|()| key));
+        match checked {
+            Ok(key) => see(key),
+            Err(SettingError::UnknownKey) => result = Err(Refusal::UnknownSetting(named())),
+            Err(SettingError::BadValue { expected }) => {
+                result = Err(Refusal::Setting(named(), expected));
+            }
+        }
     });
     result
+}
+
+/// What the payload says that a setting is to be; `None` when it says nothing of it.
+#[inline(never)]
+pub fn setting(request: &Request<'_>, names: Option<&Names>, name: &str) -> Option<Text<64>> {
+    let mut found = None;
+    each_setting(request, names, &mut |named, value, _| {
+        if named == name {
+            found = Text::try_from(value).ok();
+        }
+    });
+    found
 }

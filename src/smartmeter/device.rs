@@ -286,6 +286,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     }
 
     /// Takes up what is in flash. What cannot be read is counted, and has its default then.
+    #[inline(never)]
     pub fn recall(&self) {
         if self.try_recall().is_err() {
             let clock = self.state.borrow().clock.clone();
@@ -438,22 +439,20 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     }
 
     fn put(&self, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        at_once(async {
-            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
-            self.put_in(store, key, value)
-        })
+        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+        self.put_in(store, key, value)
     }
 
+    // Inlined, whoever keeps something would have room for the work's state for as long as it runs.
+    #[inline(never)]
     fn put_in(&self, store: &mut Store<F>, key: Key, value: &[u8]) -> Result<(), Refusal> {
-        at_once(async {
-            match store.put(key, value).await {
-                Ok(_) => Ok(()),
-                Err(_) => {
-                    self.stats.storage_errors.count();
-                    Err(Refusal::Storage)
-                }
+        match at_once(store.put(key, value)) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.stats.storage_errors.count();
+                Err(Refusal::Storage)
             }
-        })
+        }
     }
 
     /// Keeps the energy across a restart.
@@ -512,11 +511,9 @@ fn recall_setting(settings: &mut Settings, id: u8, value: &[u8]) {
     let (Some(key), Ok(value)) = (key, core::str::from_utf8(value)) else {
         return;
     };
-    let default = Settings::default().get(key.name);
-    let value = if value.is_empty() { &default } else { value };
     // One that is no longer valid has its default.
-    if settings.set(key.name, value).is_err() {
-        let _ = settings.set(key.name, &default);
+    if value.is_empty() || settings.set(key.name, value).is_err() {
+        let _ = settings.set(key.name, &key.default());
     }
 }
 

@@ -267,7 +267,7 @@ fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed>
         let Some(inside) = inside else {
             // A value that is no object is no request, though it may be JSON.
             if !matches!(event, Event::StartObject) {
-                return Err(if is_json(parser, brackets) {
+                return Err(if is_json(&mut parser, brackets) {
                     Malformed::NoCommand
                 } else {
                     Malformed::Syntax
@@ -313,7 +313,7 @@ fn scan(line: &[u8], see: &mut dyn FnMut(Argument<'_>)) -> Result<(), Malformed>
 }
 
 /// Whether the rest of a value that is no object is whole.
-fn is_json(mut parser: Parser<'_, '_>, mut open: Brackets) -> bool {
+fn is_json(parser: &mut Parser<'_, '_>, mut open: Brackets) -> bool {
     while open.depth > 0 {
         let checked = match parser.next_event() {
             Ok(Event::StartObject) => open.open(true),

@@ -100,6 +100,28 @@ fn run_until(flash: Flash, commands: &[&str], cut: Option<u64>) -> (Flash, Seen,
 }
 
 #[test]
+fn what_is_written_in_another_way_means_the_same_after_a_restart() {
+    let key = "00112233445566778899AABBCCDDEEFF";
+    let command = format!(
+        r#"{{"cmd":"settings","payload":{{"interval":11,"timeout":"+016","decryption_key":"{key}",
+            "root":"a\/b","payload_unit":"true","interval":"020"}}}}"#
+    );
+    let (flash, seen, answers) = run(Flash::new(), &[&command]);
+    assert!(answers[0].contains(r#""error":false"#), "{}", answers[0]);
+    let settings = &seen.settings;
+    let of = |name| settings.get(name).as_str().to_owned();
+    // Of keys that come twice the last counts.
+    assert_eq!((of("interval"), of("timeout")), ("20".into(), "16".into()));
+    assert_eq!(of("decryption_key"), key.to_lowercase());
+    assert_eq!(
+        (of("root"), of("payload_unit")),
+        ("a/b".into(), "true".into())
+    );
+    let (_, later, _) = run(flash, &[]);
+    assert_eq!(later.settings, seen.settings);
+}
+
+#[test]
 fn a_power_cut_leaves_all_that_a_command_sets_old_or_new_and_what_was_answered_stays() {
     let mut before = Flash::new();
     for command in COMMANDS {

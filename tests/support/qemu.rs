@@ -196,9 +196,15 @@ impl Stats {
     }
 }
 
-/// Bytes of a line of the board's ledger.
+/// Bytes of a line of the emulated board's ledger.
 pub fn ledger(line: &str) -> u32 {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards/qemu.toml");
+    ledger_of("qemu", line)
+}
+
+/// Bytes of a line of a board's ledger.
+pub fn ledger_of(board: &str, line: &str) -> u32 {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = path.join("boards").join(board).with_extension("toml");
     let text = fs::read_to_string(path).expect("the board's file");
     let board: toml::Table = text.parse().expect("TOML");
     let bytes = board["ram"]["lines"][line]["bytes"].as_integer();

@@ -19,7 +19,7 @@ const DATA_GOAL: u64 = 20_000;
 const DATA_LIMIT: u64 = 23_300;
 
 /// Bytes of data memory that the commands may take.
-const COMMANDS_LIMIT: u64 = 40_850;
+const COMMANDS_LIMIT: u64 = 40_600;
 
 /// What is there for the commands alone.
 const COMMANDS: &[&str] = &[
@@ -36,8 +36,11 @@ const COMMANDS: &[&str] = &[
     "metertrekker::soc::qemu::run::STREAM_BUFFERS",
     "metertrekker::soc::qemu::run::STREAM_PACKET",
     "metertrekker::soc::qemu::run::TIME_BUFFERS",
+    "metertrekker::soc::qemu::run::answer_mqtt",
     "metertrekker::soc::qemu::run::call_server",
-    "metertrekker::soc::qemu::run::keep_device",
+    "metertrekker::soc::qemu::run::keep_console",
+    "metertrekker::soc::qemu::run::keep_house",
+    "metertrekker::soc::qemu::run::keep_log",
     "metertrekker::soc::qemu::run::keep_time",
     "metertrekker::soc::qemu::run::let_in",
     "metertrekker::soc::qemu::run::serve_client",

@@ -11,8 +11,8 @@ use crate::{
     smartmeter::{
         answer::{Answer, Escaped, Reply},
         command::{
-            Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, apply, each_setting,
-            is_exclusive, network,
+            Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, check_settings,
+            is_exclusive, network, setting,
         },
         energy::Kept,
         fixed::Rounded,
@@ -20,10 +20,10 @@ use crate::{
         request::{Malformed, Request},
         sampling::Order,
         stream::CAPACITY,
-        time::{Long, Moment, digits},
+        time::{Local, Long, Moment, digits},
         values::{Calibration, DECIMALS, FACTOR_DECIMALS, Missing, Phases, Values, watts},
     },
-    storage::{Key, Value},
+    storage::{Key, Store},
 };
 
 /// A wrong password is answered after this, so that guessing takes its time.
@@ -119,19 +119,40 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 return format_error(answer);
             }
         };
-        let done = match Command::parse(&request) {
-            Ok(command) if self.is_locked(client) && !command.is_open() => Err(Refusal::Locked),
-            _ if is_exclusive(&request)
-                && !self.is_order_of_raw_stream(&request)
-                && let Some(peer) = self.sampler() =>
-            {
-                Err(Refusal::Busy(peer))
-            }
-            Ok(command) => self.command(command, &request, client, answer).await,
+        let done = match self.allowed(&request, client) {
+            Ok(command) => self.command(&command, &request, client, answer).await,
             Err(refusal) => Err(refusal),
         };
-        let Err(refusal) = done else { return };
-        if refusal == Refusal::Unknown {
+        if let Err(refusal) = done {
+            self.refuse(&refusal, &request, client, answer);
+        }
+    }
+
+    /// The request's command, if this client may have it done now.
+    #[inline(never)]
+    fn allowed(&self, request: &Request<'_>, client: &Client) -> Result<Command, Refusal> {
+        let command = Command::parse(request);
+        if self.is_locked(client) && command.as_ref().is_ok_and(|command| !command.is_open()) {
+            return Err(Refusal::Locked);
+        }
+        if is_exclusive(request)
+            && !self.is_order_of_raw_stream(request)
+            && let Some(peer) = self.sampler()
+        {
+            return Err(Refusal::Busy(peer));
+        }
+        command
+    }
+
+    #[inline(never)]
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        request: &Request<'_>,
+        client: &mut Client,
+        answer: &mut dyn Reply,
+    ) {
+        if *refusal == Refusal::Unknown {
             self.tell(Level::Warning, |text| {
                 let _ = uwrite!(text, "Received unknown command");
             });
@@ -143,7 +164,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         answer.pass(|answer| {
             answer.begin();
             answer.head(true, &request.command);
-            if refusal != Refusal::Idle {
+            if *refusal != Refusal::Idle {
                 answer.composed("msg", |text| refusal.write(text));
             }
             if matches!(refusal, Refusal::Busy(_)) {
@@ -175,9 +196,53 @@ impl<F: NorFlash> Device<'_, '_, F> {
         !open && self.has_password()
     }
 
+    /// Does what takes its time; all else at once.
     async fn command(
         &self,
-        command: Command,
+        command: &Command,
+        request: &Request<'_>,
+        client: &mut Client,
+        answer: &mut dyn Reply,
+    ) -> Result<(), Refusal> {
+        let name = request.command.as_str();
+        match command {
+            Command::FactoryReset => self.reset(Reset::All).await?,
+            Command::BasicReset => self.reset(Reset::AllButName).await?,
+            Command::Sample => {
+                let order = Order::parse(request, self.max_rate).map_err(Refusal::Sample)?;
+                self.start_sampling(order, name, client, answer).await?;
+            }
+            Command::Ntp { background: false } => {
+                let synced = self.sync().await.is_some();
+                time_synced(synced, self.local_now(), name, answer);
+            }
+            Command::TimeServer(server) => {
+                self.change(request, Some(TIME_SERVER))?;
+                if server != NONE {
+                    // Whether it answers is in the log.
+                    self.sync().await;
+                }
+                server_set(answer, name, ("TimeServer", "time_server"), server);
+            }
+            Command::Unlock(password)
+                if client.peer != Peer::Mqtt && !self.is_opened_by(password) =>
+            {
+                Timer::after(GUESS).await;
+                self.tell(Level::Warning, |text| {
+                    let _ = uwrite!(text, "Wrong password from {}", client.peer);
+                });
+                return Err(Refusal::Password);
+            }
+            command => self.command_at_once(command, request, client, answer)?,
+        }
+        Ok(())
+    }
+
+    // The settings' way into flash is deep: what other commands need of the stack is not above it.
+    #[inline(never)]
+    fn command_at_once(
+        &self,
+        command: &Command,
         request: &Request<'_>,
         client: &mut Client,
         answer: &mut dyn Reply,
@@ -189,69 +254,24 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 client.rest = Some(Rest::Info);
             }
             Command::GetPower => self.power(name, answer)?,
-            Command::GetVoltage => {
-                let values = self.measured(Values::voltage)?;
-                quantity(answer, name, "voltage", values.map(Some), DECIMALS, "V");
-            }
-            Command::GetCurrent => {
-                let values = self.measured(Values::current)?;
-                quantity(answer, name, "current", values.map(Some), 0, "mA");
-            }
-            Command::GetPeriod => {
-                let values = self.measured(|values, _| values.frequency())?;
-                quantity(answer, name, "period", values.map(Some), DECIMALS, "Hz");
-            }
-            Command::GetPhaseAngle => {
-                let values = self.measured(Values::angle)?;
-                quantity(answer, name, "phase", values, DECIMALS, "Deg");
-            }
+            Command::GetVoltage => self.voltage(name, answer)?,
+            Command::GetCurrent => self.current(name, answer)?,
+            Command::GetPeriod => self.period(name, answer)?,
+            Command::GetPhaseAngle => self.phase_angle(name, answer)?,
             Command::GetEnergy => self.energy(name, answer)?,
-            Command::Calibration(calibration) => {
-                let mut bytes = [0; 24];
-                for (place, factor) in bytes.chunks_exact_mut(4).zip(calibration) {
-                    place.copy_from_slice(&factor.to_le_bytes());
-                }
-                self.put(Key::Calibration, &bytes)?;
-                self.state.borrow_mut().calibration = calibration;
-                done(answer, name, |text| {
-                    let names = ["v1", "i1", "v2", "i2", "v3", "i3"];
-                    let _ = uwrite!(text, "Calibration set");
-                    for (index, (name, factor)) in names.iter().zip(calibration).enumerate() {
-                        let separator = if index == 0 { ": " } else { ", " };
-                        let factor = places(factor.into(), FACTOR_DECIMALS, 2);
-                        let _ = uwrite!(text, "{}{}:{}", separator, *name, factor);
-                    }
-                });
-            }
-            Command::DailyRestart(at) => {
-                let bytes = at.map(|(hour, minute)| [hour, minute]);
-                let bytes = bytes.as_ref().map_or(&[][..], |bytes| bytes);
-                self.put(Key::DailyRestart, bytes)?;
-                self.state.borrow_mut().daily_restart = at;
-                done(answer, name, |text| {
-                    let _ = match at {
-                        None => uwrite!(text, "Disabled daily restart"),
-                        Some(at) => uwrite!(text, "Set daily restart to: {}", Daily(at)),
-                    };
-                });
-            }
+            Command::Calibration(factors) => self.calibrate(factors, name, answer)?,
+            Command::DailyRestart(at) => self.restart_daily(*at, name, answer)?,
             Command::Restart => self.restart(),
-            Command::FactoryReset => self.reset(Reset::All).await?,
-            Command::BasicReset => self.reset(Reset::AllButName).await?,
             Command::ResetEnergy { energy, since } => {
-                self.reset_energy(energy, since, name, answer)?;
-            }
-            Command::Sample => {
-                let order = Order::parse(request, self.max_rate).map_err(Refusal::Sample)?;
-                self.start_sampling(order, name, client, answer).await?;
+                self.reset_energy(*energy, *since, name, answer)?;
             }
             Command::Stop => client.rest = Some(Rest::Stopped(self.stop_sampling()?)),
             Command::Cts(clear) => {
-                self.clear_to_send(clear);
+                self.clear_to_send(*clear);
                 answer.object(|answer| answer.head(false, name));
             }
             Command::ReqSamples(samples) => {
-                self.request_samples(samples)?;
+                self.request_samples(*samples)?;
                 answer.object(|answer| answer.head(false, name));
             }
             // There is nobody whose log it would be.
@@ -259,7 +279,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 return Err(Refusal::Argument("getter not related to logger"));
             }
             Command::Log(level) => {
-                client.level = level;
+                client.level = *level;
                 done(answer, name, |text| {
                     let _ = uwrite!(text, "Log Level set to: {}", level.name());
                 });
@@ -276,37 +296,18 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 answer.object(|answer| answer.head(false, name));
             }
             Command::Mdns(new) => {
-                self.rename(&new)?;
+                self.rename(new)?;
                 answer.object(|answer| {
                     answer.head(false, name);
                     answer.composed("msg", |text| {
                         let _ = uwrite!(text, "Set MDNS name to: {}", new.as_str());
                     });
-                    answer.string("mdns_name", &new);
+                    answer.string("mdns_name", new);
                 });
             }
-            Command::AddWifi => {
-                let (ssid, password) = network(request)?;
-                self.add_network(&ssid, &password)?;
-                // Who reads along over MQTT has not asked.
-                let shown = match client.peer {
-                    Peer::Mqtt => "***",
-                    _ => password.as_str(),
-                };
-                answer.pass(|answer| {
-                    answer.begin();
-                    answer.head(false, name);
-                    answer.string("ssid", &ssid);
-                    answer.string("pwd", shown);
-                    answer.composed("msg", |text| {
-                        let ssid = ssid.as_str();
-                        let _ = uwrite!(text, "New Ap, SSID: {}, PW: {}", ssid, shown);
-                    });
-                });
-                client.rest = Some(Rest::Networks { of_info: false });
-            }
+            Command::AddWifi => self.new_network(request, client, answer)?,
             Command::DelWifi(ssid) => {
-                self.remove_network(&ssid)?;
+                self.remove_network(ssid)?;
                 answer.pass(|answer| {
                     answer.begin();
                     answer.head(false, name);
@@ -318,37 +319,15 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             Command::MqttServer(server) => {
                 self.change(request, Some(MQTT_SERVER))?;
-                server_set(answer, name, ("MQTTServer", "mqtt_server"), &server);
+                server_set(answer, name, ("MQTTServer", "mqtt_server"), server);
             }
             Command::StreamServer(server) => {
                 self.change(request, Some(STREAM_SERVER))?;
-                server_set(answer, name, ("StreamServer", "stream_server"), &server);
+                server_set(answer, name, ("StreamServer", "stream_server"), server);
             }
-            Command::Ntp { background } => {
-                let synced = match background {
-                    true => {
-                        self.sync_in_background();
-                        true
-                    }
-                    false => self.sync().await.is_some(),
-                };
-                let now = self.local_now();
-                answer.object(|answer| {
-                    answer.head(!synced, name);
-                    let words = ["Error syncing time", "Time synced"];
-                    answer.string("msg", words[usize::from(synced)]);
-                    answer.composed("current_time", |text| {
-                        let _ = uwrite!(text, "{}", Long(now));
-                    });
-                });
-            }
-            Command::TimeServer(server) => {
-                self.change(request, Some(TIME_SERVER))?;
-                if server != NONE {
-                    // Whether it answers is in the log.
-                    self.sync().await;
-                }
-                server_set(answer, name, ("TimeServer", "time_server"), &server);
+            Command::Ntp { .. } => {
+                self.sync_in_background();
+                time_synced(true, self.local_now(), name, answer);
             }
             Command::Settings { changes } => {
                 let shown = match changes {
@@ -356,7 +335,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     false => Keys::ALL,
                 };
                 // Whoever sets the lock is inside.
-                client.unlocked |= changes && shown.has("command_password");
+                client.unlocked |= *changes && shown.has("command_password");
                 answer.pass(Shown::begin);
                 client.rest = Some(Rest::Settings(Shown::new(shown)));
             }
@@ -365,88 +344,94 @@ impl<F: NorFlash> Device<'_, '_, F> {
                     "A message has no session to unlock: use TCP or the console",
                 ));
             }
-            Command::Unlock(password) => {
-                if !self.is_opened_by(&password) {
-                    Timer::after(GUESS).await;
-                    self.tell(Level::Warning, |text| {
-                        let _ = uwrite!(text, "Wrong password from {}", client.peer);
-                    });
-                    return Err(Refusal::Password);
-                }
+            Command::Unlock(_) => {
                 client.unlocked = true;
                 done(answer, name, |text| {
                     let _ = uwrite!(text, "Unlocked");
                 });
             }
+            // They take their time.
+            Command::FactoryReset
+            | Command::BasicReset
+            | Command::Sample
+            | Command::TimeServer(_) => {}
         }
         Ok(())
     }
 
     /// Takes the request's settings over, into flash first, and returns which they are.
-    // Settings are large: none is held while flash is waited for.
+    #[inline(never)]
     fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
-        at_once(async {
-            // Held to the end, so that two clients at once change both what they want.
-            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
-            let (named, changed) = self.changed_by(request, names)?;
-            // Also what is in force already: a flag may say the same, and flash something else.
-            let mut keys = heapless::Vec::<_, { KEYS.len() }>::new();
-            keys.extend(named.each().map(|key| Key::Setting(key.id)));
-            let mut value = |key| self.changed_to(request, names, key);
-            if store.put_all(&keys, &mut value).await.is_err() {
-                self.stats.storage_errors.count();
-                return Err(Refusal::Storage);
-            }
-            apply(request, names, &mut self.state.borrow_mut().settings)?;
-            if changed.has("stream_server") {
-                self.server_changed.signal(());
-            }
-            if changed.has("time_server") || changed.has("time_port") {
-                self.time_server_changed.signal(());
-            }
-            if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
-                self.settings_changed.signal(());
-            }
-            Ok(named)
-        })
+        // Held to the end, so that two clients at once change both what they want.
+        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+        let named = self.named(request, names)?;
+        // Also what is in force already: a flag may say the same, and flash something else.
+        self.keep_settings(store, request, names, named)?;
+        let changed = self.take_up(request, names, named);
+        if changed.has("stream_server") {
+            self.server_changed.signal(());
+        }
+        if changed.has("time_server") || changed.has("time_port") {
+            self.time_server_changed.signal(());
+        }
+        if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
+            self.settings_changed.signal(());
+        }
+        Ok(named)
     }
 
-    /// Which settings the request names, and which of them are other ones now.
-    #[inline(never)]
-    fn changed_by(
-        &self,
-        request: &Request<'_>,
-        names: Option<&Names>,
-    ) -> Result<(Keys, Keys), Refusal> {
-        let before = &self.state.borrow().settings;
-        let mut settings = before.clone();
-        apply(request, names, &mut settings)?;
+    /// Which settings the request names, when all of them can be what it says.
+    fn named(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
         let mut named = Keys(0);
-        each_setting(request, names, &mut |name, _| {
-            let place = KEYS.iter().position(|key| key.name == name);
-            named.0 |= place.map_or(0, |place| 1 << place);
-        });
+        check_settings(request, names, &mut |key| named.add(key))?;
+        let will_be_empty = |key: &str| match setting(request, names, key) {
+            Some(value) => value.is_empty(),
+            None => self.state.borrow().settings.get(key).is_empty(),
+        };
         let of_login = named.has("mqtt_user") || named.has("mqtt_password");
-        if of_login && settings.is_password_alone() {
+        if of_login && will_be_empty("mqtt_user") && !will_be_empty("mqtt_password") {
             return Err(Refusal::PasswordAlone);
         }
-        let mut changed = Keys(0);
-        for (index, key) in KEYS.iter().enumerate() {
-            let differs = settings.get(key.name) != before.get(key.name);
-            changed.0 |= u32::from(differs) << index;
-        }
-        Ok((named, changed))
+        Ok(named)
     }
 
-    /// What the request makes of a setting.
-    #[inline(never)]
-    fn changed_to(&self, request: &Request<'_>, names: Option<&Names>, key: Key) -> Value {
-        let mut settings = self.state.borrow().settings.clone();
-        // It was found to be valid.
-        let _ = apply(request, names, &mut settings);
-        let setting = KEYS.iter().find(|setting| Key::Setting(setting.id) == key);
-        let value = setting.map(|setting| settings.get(setting.name));
-        value.unwrap_or_default().into_bytes()
+    /// Keeps them in flash, all or none. One value is held at a time, and read of the request when it is needed.
+    fn keep_settings(
+        &self,
+        store: &mut Store<F>,
+        request: &Request<'_>,
+        names: Option<&Names>,
+        named: Keys,
+    ) -> Result<(), Refusal> {
+        let mut keys = heapless::Vec::<_, { KEYS.len() }>::new();
+        keys.extend(named.each().map(|key| Key::Setting(key.id)));
+        let mut value = |key| {
+            let named = KEYS.iter().find(|named| Key::Setting(named.id) == key);
+            let value = named.and_then(|named| setting(request, names, named.name));
+            value.unwrap_or_default().into_bytes()
+        };
+        at_once(store.put_all(&keys, &mut value))
+            .map(|_| ())
+            .map_err(|_| {
+                self.stats.storage_errors.count();
+                Refusal::Storage
+            })
+    }
+
+    /// Has them in force, and returns which of them are other ones now.
+    fn take_up(&self, request: &Request<'_>, names: Option<&Names>, named: Keys) -> Keys {
+        let settings = &mut self.state.borrow_mut().settings;
+        let mut changed = Keys(0);
+        for key in named.each() {
+            let before = settings.get(key.name);
+            let value = setting(request, names, key.name).unwrap_or_default();
+            // It was found to be valid.
+            let _ = settings.set(key.name, &value);
+            if settings.get(key.name) != before {
+                changed.add(key);
+            }
+        }
+        changed
     }
 
     /// Hands over the next settings; those behind them.
@@ -544,6 +529,35 @@ impl<F: NorFlash> Device<'_, '_, F> {
         )
     }
 
+    #[inline(never)]
+    fn voltage(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
+        let values = self.measured(Values::voltage)?;
+        quantity(answer, name, "voltage", values.map(Some), DECIMALS, "V");
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn current(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
+        let values = self.measured(Values::current)?;
+        quantity(answer, name, "current", values.map(Some), 0, "mA");
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn period(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
+        let values = self.measured(|values, _| values.frequency())?;
+        quantity(answer, name, "period", values.map(Some), DECIMALS, "Hz");
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn phase_angle(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
+        let values = self.measured(Values::angle)?;
+        quantity(answer, name, "phase", values, DECIMALS, "Deg");
+        Ok(())
+    }
+
+    #[inline(never)]
     fn power(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Missing> {
         let (active, reactive, apparent) = self.measured(|values, by| {
             Ok((values.active(by)?, values.reactive(by), values.apparent(by)))
@@ -562,6 +576,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         Ok(())
     }
 
+    #[inline(never)]
     fn energy(&self, name: &str, answer: &mut dyn Reply) -> Result<(), Refusal> {
         let counted = self.counted()?;
         let now = self.now_or_epoch().utc();
@@ -595,6 +610,80 @@ impl<F: NorFlash> Device<'_, '_, F> {
         }
     }
 
+    #[inline(never)]
+    fn calibrate(
+        &self,
+        calibration: &Calibration,
+        name: &str,
+        answer: &mut dyn Reply,
+    ) -> Result<(), Refusal> {
+        let mut bytes = [0; 24];
+        for (place, factor) in bytes.chunks_exact_mut(4).zip(calibration) {
+            place.copy_from_slice(&factor.to_le_bytes());
+        }
+        self.put(Key::Calibration, &bytes)?;
+        self.state.borrow_mut().calibration = *calibration;
+        done(answer, name, |text| {
+            let names = ["v1", "i1", "v2", "i2", "v3", "i3"];
+            let _ = uwrite!(text, "Calibration set");
+            for (index, (name, factor)) in names.iter().zip(calibration).enumerate() {
+                let separator = if index == 0 { ": " } else { ", " };
+                let factor = places((*factor).into(), FACTOR_DECIMALS, 2);
+                let _ = uwrite!(text, "{}{}:{}", separator, *name, factor);
+            }
+        });
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn restart_daily(
+        &self,
+        at: Option<(u8, u8)>,
+        name: &str,
+        answer: &mut dyn Reply,
+    ) -> Result<(), Refusal> {
+        let bytes = at.map(|(hour, minute)| [hour, minute]);
+        let bytes = bytes.as_ref().map_or(&[][..], |bytes| bytes);
+        self.put(Key::DailyRestart, bytes)?;
+        self.state.borrow_mut().daily_restart = at;
+        done(answer, name, |text| {
+            let _ = match at {
+                None => uwrite!(text, "Disabled daily restart"),
+                Some(at) => uwrite!(text, "Set daily restart to: {}", Daily(at)),
+            };
+        });
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn new_network(
+        &self,
+        request: &Request<'_>,
+        client: &mut Client,
+        answer: &mut dyn Reply,
+    ) -> Result<(), Refusal> {
+        let (ssid, password) = network(request)?;
+        self.add_network(&ssid, &password)?;
+        // Who reads along over MQTT has not asked.
+        let shown = match client.peer {
+            Peer::Mqtt => "***",
+            _ => password.as_str(),
+        };
+        answer.pass(|answer| {
+            answer.begin();
+            answer.head(false, &request.command);
+            answer.string("ssid", &ssid);
+            answer.string("pwd", shown);
+            answer.composed("msg", |text| {
+                let ssid = ssid.as_str();
+                let _ = uwrite!(text, "New Ap, SSID: {}, PW: {}", ssid, shown);
+            });
+        });
+        client.rest = Some(Rest::Networks { of_info: false });
+        Ok(())
+    }
+
+    #[inline(never)]
     fn reset_energy(
         &self,
         energy: Option<Phases>,
@@ -635,6 +724,18 @@ fn server_set(answer: &mut dyn Reply, name: &str, (title, key): (&str, &str), se
             let _ = uwrite!(text, "Set {} address to: {}", title, server);
         });
         answer.string(key, server);
+    });
+}
+
+/// An answer that says what time it is, and whether a time server said so.
+fn time_synced(synced: bool, now: Local, name: &str, answer: &mut dyn Reply) {
+    answer.object(|answer| {
+        answer.head(!synced, name);
+        let words = ["Error syncing time", "Time synced"];
+        answer.string("msg", words[usize::from(synced)]);
+        answer.composed("current_time", |text| {
+            let _ = uwrite!(text, "{}", Long(now));
+        });
     });
 }
 
@@ -680,6 +781,11 @@ impl Keys {
     fn each(self) -> impl Iterator<Item = &'static settings::Key> {
         let has = move |(index, _): &(usize, _)| self.0 >> index & 1 == 1;
         KEYS.iter().enumerate().filter(has).map(|(_, key)| key)
+    }
+
+    fn add(&mut self, key: &settings::Key) {
+        let place = KEYS.iter().position(|other| other.id == key.id);
+        self.0 |= place.map_or(0, |place| 1 << place);
     }
 
     fn has(self, name: &str) -> bool {

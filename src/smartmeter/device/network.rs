@@ -89,6 +89,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.state.borrow().name.clone()
     }
 
+    #[inline(never)]
     pub(super) fn rename(&self, name: &Name) -> Result<(), Refusal> {
         self.put(Key::Name, name.as_bytes())?;
         let before = core::mem::replace(&mut self.state.borrow_mut().name, name.clone());
@@ -120,6 +121,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.networks.renamed.wait().await;
     }
 
+    #[inline(never)]
     pub(super) fn add_network(&self, ssid: &Ssid, password: &str) -> Result<(), Refusal> {
         // Held to the end, so that two clients at once do not take the same place.
         let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
@@ -140,6 +142,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn remove_network(&self, ssid: &Ssid) -> Result<(), Refusal> {
         let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
         let place = self.state.borrow().networks.find(ssid.as_bytes());

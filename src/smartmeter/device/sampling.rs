@@ -576,11 +576,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             None => {}
         }
         if sampling.is_stopped {
-            let mut over = place.take();
-            drop(place);
-            if let Some(sampling) = &mut over {
-                self.over(sampling);
-            }
+            self.over(&mut place);
         }
         None
     }
@@ -595,8 +591,9 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.sampling.borrow().as_ref().is_some_and(is_stopped)
     }
 
-    /// There is no such sampling any more.
-    fn over(&self, sampling: &mut Sampling) {
+    /// There is no such sampling any more. It is not moved: it has a kilobyte.
+    fn over(&self, place: &mut Option<Sampling>) {
+        let Some(sampling) = place else { return };
         if sampling.carrier() == Carrier::Outlet {
             // What is stopped has no connection any more either.
             if sampling.sink == Sink::Ffmpeg {
@@ -610,22 +607,23 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 let _ = uwrite!(text, "{} UDP packets could not be sent", sampling.failed);
             });
         }
+        *place = None;
         self.sampling_changed.signal();
     }
 
     /// Ends the sampling that `is_it`, and says so with `words` if it was not stopped already.
     fn cut(&self, is_it: impl FnOnce(&Sampling) -> bool, words: fn(Sink) -> &'static str) {
-        let taken = self
-            .sampling
-            .borrow_mut()
-            .take_if(|sampling| is_it(sampling));
-        let Some(mut sampling) = taken else { return };
+        let place = &mut *self.sampling.borrow_mut();
+        let Some(sampling) = place.as_ref().filter(|sampling| is_it(sampling)) else {
+            return;
+        };
         if !sampling.is_stopped {
+            let sink = sampling.sink;
             self.tell(Level::Error, |text| {
-                let _ = uwrite!(text, "{}", words(sampling.sink));
+                let _ = uwrite!(text, "{}", words(sink));
             });
         }
-        self.over(&mut sampling);
+        self.over(place);
     }
 
     /// A client has gone, and its sampling with it.

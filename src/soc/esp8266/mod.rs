@@ -33,7 +33,7 @@ pub mod radio;
 #[cfg(soc = "esp8266")]
 mod rf;
 #[cfg(soc = "esp8266")]
-mod run;
+pub(super) mod run;
 #[cfg(soc = "esp8266")]
 pub(super) mod sdk;
 #[cfg(soc = "esp8266")]

@@ -2,7 +2,6 @@
 
 use core::{
     convert::Infallible,
-    future::pending,
     net::{Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -10,10 +9,7 @@ use core::{
 use edge_nal::TcpBind;
 use edge_nal_embassy::{Udp, UdpBuffers};
 use embassy_executor::{SpawnError, Spawner};
-use embassy_futures::{
-    block_on,
-    join::{join, join4},
-};
+use embassy_futures::{block_on, join::join};
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer};
@@ -221,13 +217,22 @@ fn random() -> u64 {
     u64::from(sdk::os_random()) << 32 | u64::from(sdk::os_random())
 }
 
+/// The TCP/IP stack, which [`start`] is given: making it takes more of the chip's stack than all else, so that nothing lies above it.
+#[inline(never)]
+pub fn new_network() -> (Stack<'static>, Runner<'static, Radio>) {
+    embassy_net::new(Radio, Config::default(), RESOURCES.take(), random())
+}
+
 /// Starts the tasks as flash says.
 ///
 /// # Errors
 /// A task was started before.
 // Inlined, what this needs of the stack would be taken as long as the tasks run.
 #[inline(never)]
-pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
+pub fn start(
+    spawner: &Spawner,
+    (stack, runner): (Stack<'static>, Runner<'static, Radio>),
+) -> Result<(), SpawnError> {
     let Common {
         settings,
         board_name,
@@ -239,18 +244,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         watch,
         store,
         journal,
-    } = COMMON.init_with(|| Common {
-        settings: Settings::default(),
-        board_name: board_name(),
-        name: Name::new(),
-        stats: Stats::new(),
-        report: Report::new(port::uart0().log(Instant::now)),
-        mailbox: Mailbox::new(WAITING.take()),
-        detection: Detection::new(),
-        watch: Watch::new(),
-        store: None,
-        journal: None,
-    });
+    } = common();
     let (stats, report, mailbox, detection) = (&*stats, &*report, &*mailbox, &*detection);
     let watch = &*watch;
     // Neither fails but by the chip: what was never written is started anew.
@@ -264,14 +258,13 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         stats.storage_errors.count();
     }
     // Without a log the device does all but remember what it said.
-    let opened_log = block_on(Journal::open(Area::new(map::LOG), whole(map::LOG))).ok();
-    let has_log = opened_log.is_some();
-    *journal = opened_log;
+    *journal = open_log();
+    let has_log = journal.is_some();
     let Locked { store, journal } = LOCKED.init(Locked {
         store: Mutex::new(store.insert(opened)),
         journal: journal.as_mut().map(Mutex::new),
     });
-    let device = DEVICE.init_with(|| Device::new(board_name, || None, store, stats));
+    let device = new_device(board_name, store, stats);
     if let Some(journal) = journal {
         device.set_journal(journal);
     }
@@ -280,14 +273,12 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     device.recall();
     *name = device.name();
     let name = &*name;
-    device.adjust(|of_device| settings.clone_from(of_device));
+    device.adjust(|of_device| settings.take_all(of_device));
     let (settings, device) = (&*settings, &*device);
     let monitors = MONITORS.init((report, WATCHERS.init((device, watch))));
     let seed = random();
-    let remote = REMOTE.init_with(|| Mqtt::with_room());
-    let remote = &*remote;
+    let remote = new_remote();
     let (rooms, console_room) = ROOMS.take();
-    let (stack, runner) = embassy_net::new(Radio, Config::default(), RESOURCES.take(), seed);
     spawner.spawn(network(runner, stack, report)?);
     spawner.spawn(keep_network(device, stack)?);
     spawner.spawn(give_addresses(device, stack)?);
@@ -320,13 +311,11 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     // SAFETY: this is the only place, and comes once.
     let (request, led) = unsafe { port::outputs() };
     spawner.spawn(keep_port(request, led, watch, device)?);
-    spawner.spawn(keep_device(
-        device,
-        remote,
-        console_room,
-        has_store,
-        has_log,
-    )?);
+    // Each on its own: together they would have all that each needs of the stack.
+    spawner.spawn(keep_console(device, console_room)?);
+    spawner.spawn(answer_mqtt(device, remote)?);
+    spawner.spawn(keep_house(device)?);
+    spawner.spawn(keep_log(device, has_store, has_log)?);
     spawner.spawn(start_over(device, mailbox)?);
     spawner.spawn(count(stats, report)?);
     let the_meter = METER
@@ -335,8 +324,45 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     Ok(())
 }
 
+// What is made here is on the stack before it is in its place. Inlined, all of it together would be there.
+
+#[inline(never)]
+fn common() -> &'static mut Common {
+    COMMON.init_with(|| Common {
+        settings: Settings::default(),
+        board_name: board_name(),
+        name: Name::new(),
+        stats: Stats::new(),
+        report: Report::new(port::uart0().log(Instant::now)),
+        mailbox: Mailbox::new(WAITING.take()),
+        detection: Detection::new(),
+        watch: Watch::new(),
+        store: None,
+        journal: None,
+    })
+}
+
+#[inline(never)]
+fn new_device(
+    name: &'static str,
+    store: &'static storage::Shared<'static, Area>,
+    stats: &'static Stats,
+) -> &'static mut TheDevice {
+    DEVICE.init_with(|| Device::new(name, || None, store, stats))
+}
+
+#[inline(never)]
+fn new_remote() -> &'static TheRemote {
+    REMOTE.init_with(|| Mqtt::with_room())
+}
+
+/// Opens the log; `None` when the chip does not let it be read.
+#[inline(never)]
+fn open_log() -> Option<Journal<Area>> {
+    block_on(Journal::open(Area::new(map::LOG), whole(map::LOG))).ok()
+}
+
 /// Opens the store; `None` when the chip does not let it be read.
-// Inlined, each call would have its own room on the stack.
 #[inline(never)]
 fn open_store(area: Area) -> Option<Store<Area>> {
     block_on(Store::open(area, whole(map::SETTINGS))).ok()
@@ -413,30 +439,39 @@ async fn addresses(device: &'static TheDevice, stack: Stack<'static>) -> Infalli
     dhcp::run(device, &network, packet).await
 }
 
-/// The console, commands over MQTT, the log, and what is done by the clock.
+/// Answers whoever sits at the console.
 #[embassy_executor::task]
-async fn keep_device(
-    device: &'static TheDevice,
-    remote: &'static TheRemote,
-    room: &'static mut ConsoleRoom,
-    has_store: bool,
-    has_log: bool,
-) {
+async fn keep_console(device: &'static TheDevice, room: &'static mut ConsoleRoom) {
     let terminal = || port::uart0().console();
-    let console = async {
-        loop {
-            let Some(session) = session::console(device, terminal(), terminal(), room) else {
-                return pending::<Infallible>().await;
-            };
-            if session.await == session::End::Closed {
-                return pending().await;
-            }
+    loop {
+        let Some(session) = session::console(device, terminal(), terminal(), room) else {
+            return;
+        };
+        if session.await == session::End::Closed {
+            return;
         }
-    };
+    }
+}
+
+/// Answers commands over MQTT.
+#[embassy_executor::task]
+async fn answer_mqtt(device: &'static TheDevice, remote: &'static TheRemote) {
+    match remote.run(device).await {}
+}
+
+/// Does what is done by the clock.
+#[embassy_executor::task]
+async fn keep_house(device: &'static TheDevice) {
+    match device.keep_house().await {}
+}
+
+/// Keeps the log, whose first line is why the chip was reset.
+#[embassy_executor::task]
+async fn keep_log(device: &'static TheDevice, has_store: bool, has_log: bool) {
     let log = device.keep_log();
     // Now that somebody listens: what is told before is lost.
     tell_start(device, has_store, has_log);
-    join4(console, remote.run(device), device.keep_house(), log).await;
+    match log.await {}
 }
 
 /// Gives the receiver to console and meter in turn, and shows by the LED how things are.
@@ -475,6 +510,11 @@ async fn start_over(device: &'static TheDevice, mailbox: &'static Mailbox<'stati
 /// Keeps how deep the stack was while the tasks were started: deeper than it will be.
 pub fn started(stack: u32) {
     STACK_START.store(stack, Ordering::Relaxed);
+}
+
+/// What [`started`] keeps.
+pub fn stack_start() -> u32 {
+    STACK_START.load(Ordering::Relaxed)
 }
 
 #[embassy_executor::task]
@@ -532,7 +572,7 @@ async fn count(stats: &'static Stats, report: &'static Report<Log>) {
             ("frames_missed", frames.missed),
             ("frames_unsent", frames.unsent),
             ("heap", sdk::system_get_free_heap_size()),
-            ("stack_start", STACK_START.load(Ordering::Relaxed)),
+            ("stack_start", stack_start()),
             ("stack", stack::high_water()),
         ];
         report.stats(stats, &own);

@@ -113,7 +113,7 @@ extern "C" fn start() {
     wifi::start();
     executor::run(|spawner: Spawner| {
         // It can only be that a task has been spawned before, and this comes once.
-        if run::start(&spawner).is_err() {
+        if run::start(&spawner, run::new_network()).is_err() {
             unreachable!("each task is spawned once");
         }
         run::started(stack::high_water());

@@ -1,19 +1,13 @@
 //! The firmware's tasks on this board, and the memory that they work with.
 
 use core::{
-    convert::Infallible,
-    future::pending,
     pin::pin,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use edge_nal_embassy::{Udp, UdpBuffers};
 use embassy_executor::{SpawnError, Spawner};
-use embassy_futures::{
-    block_on,
-    join::{join3, join4},
-    select::select,
-};
+use embassy_futures::{block_on, join::join3, select::select};
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer};
@@ -234,31 +228,16 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
         detection,
         store,
         journal,
-    } = COMMON.init_with(|| Common {
-        settings: Settings::default(),
-        board_name: name,
-        name: Name::new(),
-        stats: Stats::new(),
-        report: Report::new(Console),
-        mailbox: Mailbox::new(WAITING.take()),
-        detection: Detection::new(),
-        store: None,
-        journal: None,
-    });
+    } = common(name);
     let (stats, report, mailbox, detection) = (&*stats, &*report, &*mailbox, &*detection);
-    let Ok(opened) = block_on(Store::open(flash, 0..flash::STATE as u32)) else {
-        stop("the file of the state cannot be read")
-    };
     let has_log = log.is_there();
-    let Ok(opened_log) = block_on(Journal::open(log, 0..flash::LOG as u32)) else {
-        stop("the file of the log cannot be read")
-    };
-    let journal = has_log.then(|| Mutex::new(journal.insert(opened_log)));
+    let store = store.insert(open_store(flash));
+    let journal = journal.insert(open_log(log));
     let Locked { store, journal } = LOCKED.init(Locked {
-        store: Mutex::new(store.insert(opened)),
-        journal,
+        store: Mutex::new(store),
+        journal: has_log.then(|| Mutex::new(journal)),
     });
-    let device = DEVICE.init_with(|| Device::new(board_name, || None, store, stats));
+    let device = new_device(board_name, store, stats);
     if let Some(journal) = journal {
         device.set_journal(journal);
     }
@@ -269,7 +248,7 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let mut applied = Ok(());
     device.adjust(|of_device| {
         applied = words::apply(words_room, of_device);
-        settings.clone_from(of_device);
+        settings.take_all(of_device);
     });
     if applied.is_err() {
         semihosting::exit(UNUSABLE)
@@ -284,16 +263,10 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     let mut uart = Uart::start();
     uart.wait_for_reader(recording);
     let seed = random();
-    let remote = REMOTE.init_with(Mqtt::new);
-    let remote = &*remote;
+    let remote = new_remote();
     let (rooms, [server_room, console_room]) = ROOMS.take();
     if has_network {
-        let (stack, runner) = embassy_net::new(
-            Ethernet::start(),
-            Config::dhcpv4(Default::default()),
-            RESOURCES.take(),
-            seed,
-        );
+        let (stack, runner) = new_stack(seed);
         spawner.spawn(network(runner, stack, report, device)?);
         let commands = Net::new(stack, COMMAND_BUFFERS.take());
         let acceptor = commands.listen(server::PORT);
@@ -343,7 +316,11 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     if !has_network || settings.mqtt_server == "-" {
         spawner.spawn(discard(mailbox, detection, store, stats, report)?);
     }
-    spawner.spawn(keep_device(device, remote, terminal, console_room)?);
+    // Each on its own: together they would have all that each needs of the stack.
+    spawner.spawn(keep_console(device, terminal, console_room)?);
+    spawner.spawn(answer_mqtt(device, remote)?);
+    spawner.spawn(keep_house(device)?);
+    spawner.spawn(keep_log(device)?);
     let started = (settings, broker.is_some());
     spawner.spawn(start_over(device, started, mailbox, stats, report)?);
     if seconds > 0 {
@@ -358,6 +335,59 @@ pub fn start(spawner: &Spawner) -> Result<(), SpawnError> {
     spawner.spawn(meter(the_meter, uart)?);
     let _ = uwriteln!(Console, "ready {}", name.as_str());
     Ok(())
+}
+
+// What is made here is on the stack before it is in its place. Inlined, all of it together would be there.
+
+#[inline(never)]
+fn common(name: words::Name) -> &'static mut Common {
+    COMMON.init_with(|| Common {
+        settings: Settings::default(),
+        board_name: name,
+        name: Name::new(),
+        stats: Stats::new(),
+        report: Report::new(Console),
+        mailbox: Mailbox::new(WAITING.take()),
+        detection: Detection::new(),
+        store: None,
+        journal: None,
+    })
+}
+
+#[inline(never)]
+fn open_store(flash: FileFlash) -> Store<FileFlash> {
+    match block_on(Store::open(flash, 0..flash::STATE as u32)) {
+        Ok(store) => store,
+        Err(_) => stop("the file of the state cannot be read"),
+    }
+}
+
+#[inline(never)]
+fn open_log(flash: FileFlash) -> Journal<FileFlash> {
+    match block_on(Journal::open(flash, 0..flash::LOG as u32)) {
+        Ok(log) => log,
+        Err(_) => stop("the file of the log cannot be read"),
+    }
+}
+
+#[inline(never)]
+fn new_device(
+    name: &'static str,
+    store: &'static storage::Shared<'static, FileFlash>,
+    stats: &'static Stats,
+) -> &'static mut TheDevice {
+    DEVICE.init_with(|| Device::new(name, || None, store, stats))
+}
+
+#[inline(never)]
+fn new_remote() -> &'static TheRemote {
+    REMOTE.init_with(Mqtt::new)
+}
+
+#[inline(never)]
+fn new_stack(seed: u64) -> (Stack<'static>, Runner<'static, Ethernet>) {
+    let config = Config::dhcpv4(Default::default());
+    embassy_net::new(Ethernet::start(), config, RESOURCES.take(), seed)
 }
 
 static NETWORK: StaticCell<Network> = StaticCell::new();
@@ -440,26 +470,35 @@ async fn keep_time(device: &'static TheDevice, network: Datagrams<'static>, seed
     match ntp::run(device, &network, seed).await {}
 }
 
-/// The console, commands over MQTT, the log, and what is done by the clock.
+/// Answers whoever sits at the console.
 #[embassy_executor::task]
-async fn keep_device(
-    device: &'static TheDevice,
-    remote: &'static TheRemote,
-    terminal: Terminal,
-    room: &'static mut Room,
-) {
-    let console = async {
-        loop {
-            let Some(session) = session::console(device, terminal, terminal, room) else {
-                return pending::<Infallible>().await;
-            };
-            if session.await == session::End::Closed {
-                return pending().await;
-            }
+async fn keep_console(device: &'static TheDevice, terminal: Terminal, room: &'static mut Room) {
+    loop {
+        let Some(session) = session::console(device, terminal, terminal, room) else {
+            return;
+        };
+        if session.await == session::End::Closed {
+            return;
         }
-    };
-    let log = device.keep_log();
-    join4(console, remote.run(device), device.keep_house(), log).await;
+    }
+}
+
+/// Answers commands over MQTT.
+#[embassy_executor::task]
+async fn answer_mqtt(device: &'static TheDevice, remote: &'static TheRemote) {
+    match remote.run(device).await {}
+}
+
+/// Does what is done by the clock.
+#[embassy_executor::task]
+async fn keep_house(device: &'static TheDevice) {
+    match device.keep_house().await {}
+}
+
+/// Keeps the log.
+#[embassy_executor::task]
+async fn keep_log(device: &'static TheDevice) {
+    match device.keep_log().await {}
 }
 
 /// Says on the console which settings are others than at the start: the words that came with it win no longer.

@@ -15,8 +15,11 @@ const SIZE: u32 = 0x40_0000;
 const MAP: u32 = 4;
 const SECTOR: u32 = 4096;
 
-/// Words that are read and written at a time.
-const PIECE: usize = 256;
+/// Words that are compared and written at a time: they are on the stack that is measured, and the vendor's functions take none for them.
+const PIECE: usize = 16;
+
+/// What erasing leaves of half a sector.
+static ERASED: [u8; SECTOR as usize / 2] = [0xff; SECTOR as usize / 2];
 
 struct Chip {
     file: u32,
@@ -186,12 +189,11 @@ extern "C" fn spi_flash_erase_sector(sector: u16) -> c_int {
         chip.erased += 1;
         chip.file
     });
-    let half = [0xff; SECTOR as usize / 2];
     for place in [start, start + SECTOR / 2] {
         if spend(1) == 0 {
             cut();
         }
-        put(file, place, &half);
+        put(file, place, &ERASED);
     }
     let cycles = words().erase * (tick::HZ / 1000);
     while timer::get_cycle_count().wrapping_sub(begun) < cycles {}

@@ -134,7 +134,7 @@ pub fn report() {
     let longest = tasks::longest();
     let (written, erased) = super::flash::counters();
     say!(
-        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} longest_reads={} longest_writes={} longest_looks={} stack={} flash_written={} flash_erased={}",
+        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} longest_reads={} longest_writes={} longest_looks={} stack_start={} stack={} flash_written={} flash_erased={}",
         heap.free,
         heap.lowest,
         heap.pieces,
@@ -147,6 +147,7 @@ pub fn report() {
         longest.work.reads,
         longest.work.writes,
         longest.work.looks,
+        crate::soc::esp8266::run::stack_start(),
         crate::soc::lx106::stack::high_water(),
         written,
         erased

@@ -449,7 +449,7 @@ where
             line_sent(None, sent.await?);
         }
         for device in Device::ALL {
-            let at = influx::newest_at(device, reading);
+            let at = reading.newest_at(device);
             if at.is_some_and(|at| known.is_newer(device, at.utc)) {
                 let line = |buffer: &mut [u8]| influx::device(device, reading, settings, buffer);
                 let sent = self.send(link, &topic, once, false, line, until);
@@ -472,6 +472,9 @@ where
             let sent = self.send(link, &topic, qos, true, payload, until);
             whole &= sent.await? == Sent::Handed;
         }
+        // The network sends what it has while this waits: who was woken before the second turn has had one.
+        yield_now().await;
+        yield_now().await;
         changes.published(reading, |value| missing.contains(&value.metric.device));
         if whole {
             self.stats.published.count();

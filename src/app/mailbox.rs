@@ -30,6 +30,7 @@ pub struct Mailbox<'a> {
     reading: RefCell<&'a mut Reading>,
     full: Cell<bool>,
     closed: Cell<bool>,
+    awaited: Cell<bool>,
     arrival: Signal<Raw, ()>,
     departure: Signal<Raw, ()>,
 }
@@ -57,6 +58,22 @@ impl Deref for Taken<'_, '_> {
     }
 }
 
+/// Says for as long as it lives that a reading is awaited.
+struct Awaiting<'m>(&'m Cell<bool>);
+
+impl<'m> Awaiting<'m> {
+    fn new(awaited: &'m Cell<bool>) -> Self {
+        awaited.set(true);
+        Self(awaited)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 impl<'a> Mailbox<'a> {
     /// An empty mailbox with room for a reading.
     pub fn new(room: &'a mut Reading) -> Self {
@@ -64,9 +81,15 @@ impl<'a> Mailbox<'a> {
             reading: RefCell::new(room),
             full: Cell::new(false),
             closed: Cell::new(false),
+            awaited: Cell::new(false),
             arrival: Signal::new(),
             departure: Signal::new(),
         }
+    }
+
+    /// Whether somebody waits for a reading, and will take it as soon as it is there.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.get()
     }
 
     /// Puts `reading` in and gets the other room for it, without waiting.
@@ -122,6 +145,7 @@ impl<'a> Mailbox<'a> {
             if self.closed.get() {
                 return None;
             }
+            let _awaiting = Awaiting::new(&self.awaited);
             self.arrival.wait().await;
         }
         Some(Taken {
@@ -220,6 +244,24 @@ mod tests {
         drop(mailbox.take());
         drop(poll_once(mailbox.take()));
         assert_eq!(block_on(mailbox.take()).unwrap().header(), b"one");
+    }
+
+    #[test]
+    fn a_reading_is_awaited_while_somebody_waits() {
+        mailbox!(mailbox, room);
+        assert!(!mailbox.is_awaited());
+        {
+            let mut take = core::pin::pin!(mailbox.take());
+            assert!(poll_once(take.as_mut()).is_pending());
+            assert!(mailbox.is_awaited());
+            fill(room, "one");
+            assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+            let taken = block_on(take).unwrap();
+            assert!(!mailbox.is_awaited());
+            taken.done();
+        }
+        assert!(poll_once(mailbox.take()).is_pending());
+        assert!(!mailbox.is_awaited(), "the wait was given up");
     }
 
     #[test]

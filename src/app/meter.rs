@@ -32,8 +32,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(600);
 /// While nothing is asked for, or somebody else has the receiver: how often it is seen to whether that is still so.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// The publisher goes first: the monitor takes a reading up when it has been dealt with. Without a broker that may
-/// be never; then it is after so long, which nobody notices who asks for values.
+/// A publisher that waits for a reading goes first: the monitor takes it up when it has been dealt with, or after so
+/// long, which nobody notices who asks for values.
 const PRECEDENCE: Duration = Duration::from_millis(200);
 
 /// Bytes fetched from the port at once.
@@ -309,8 +309,12 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             self.asked = Instant::now();
             return;
         }
+        let goes_first = is_wanted && self.mailbox.is_awaited();
+        if !goes_first {
+            self.monitor.believed(reading);
+        }
         if !is_wanted {
-            return self.monitor.believed(reading);
+            return;
         }
         let offered = self.mailbox.offer(reading);
         if offered != Offered::Placed {
@@ -318,10 +322,9 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             self.monitor.dropped(Drop::Superseded);
         }
         // When the publisher is still busy, the next telegram will do, not the next interval's.
-        if offered == Offered::Busy {
-            return self.monitor.believed(reading);
+        if offered != Offered::Busy {
+            self.due = now + Duration::from_secs(self.settings.interval.into());
         }
-        self.due = now + Duration::from_secs(self.settings.interval.into());
-        self.take_up = Some(now + PRECEDENCE);
+        self.take_up = goes_first.then_some(now + PRECEDENCE);
     }
 }

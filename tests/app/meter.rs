@@ -98,6 +98,18 @@ fn a_telegram_that_is_not_published_is_taken_up_at_once() {
 }
 
 #[test]
+fn a_telegram_that_no_publisher_waits_for_is_taken_up_at_once() {
+    let mut bench = Bench::new();
+    bench.comes = Duration::from_millis(100);
+    let outcome = bench.run(async |line| {
+        line.send(&Telegram::new(1).bytes());
+        pause(1_000).await;
+    });
+    assert_eq!(outcome.readings, [(100, 1)]);
+    assert_eq!(outcome.believed, [(0, 1)]);
+}
+
+#[test]
 fn every_telegram_is_taken_up_in_its_order_also_the_last_one() {
     let mut bench = Bench::new().set("interval", "0");
     bench.holds = Duration::from_millis(100);

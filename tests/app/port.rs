@@ -173,7 +173,8 @@ pub struct Bench {
     pub settings: Settings,
     /// The port is one whose source waits.
     pub waits: bool,
-    /// How long the consumer holds each reading.
+    /// When the consumer begins to wait for readings, and how long it holds each.
+    pub comes: Duration,
     pub holds: Duration,
     curious: Option<Instant>,
 }
@@ -231,6 +232,7 @@ impl Bench {
         Self {
             settings: Settings::default(),
             waits: false,
+            comes: Duration::from_ticks(0),
             holds: Duration::from_ticks(0),
             curious: None,
         }
@@ -284,6 +286,7 @@ impl Bench {
             let consumer = async {
                 let mut readings = Vec::new();
                 detection.recall(&store, &stats).await;
+                Timer::after(self.comes).await;
                 while let Some(taken) = mailbox.take().await {
                     readings.push((Instant::now().as_millis(), register(&taken)));
                     Timer::after(self.holds).await;

@@ -33,6 +33,10 @@ const RECORDS: u32 = 2 * HEADER as u32;
 /// A record without its value.
 const HEAD: usize = 2 * WORD;
 const MAX_RECORD: usize = HEAD + MAX_VALUE;
+/// What is read at once when a sector is looked through: several records mostly, and one piece of the chip's driver.
+const WINDOW: usize = 16 * WORD;
+/// So many keys are followed on one way through a sector.
+const FOLLOWED: usize = 8;
 /// How often a value is written before the flash is called worn out.
 const ATTEMPTS: u32 = 3;
 
@@ -140,7 +144,7 @@ pub enum Contents {
 
 /// Values under keys in a range of flash.
 ///
-/// RAM: one buffer of 72 bytes and five words beside the flash driver itself. Nothing is cached: a
+/// RAM: one buffer of 72 bytes and seven words beside the flash driver itself. No value is cached: a
 /// `get` reads through the sector in use, so keep hot values in RAM.
 pub struct Store<F> {
     flash: F,
@@ -154,11 +158,16 @@ pub struct Store<F> {
     stale: bool,
     contents: Contents,
     buffer: Buffer,
+    /// Addresses whose bytes are in the buffer: none where a record is put together in it.
+    window: Range<u32>,
 }
 
 /// The flash drivers of some chips move whole, aligned words only.
 #[repr(align(4))]
 struct Buffer([u8; MAX_RECORD]);
+
+/// Keys that are followed through a sector in their own order, each with the place of its newest record.
+type Followed = heapless::Vec<([u8; 3], u32), FOLLOWED>;
 
 /// A record whose CRC is right.
 #[derive(Clone, Copy)]
@@ -212,6 +221,7 @@ impl<F: NorFlash> Store<F> {
             stale: true,
             contents: Contents::Blank,
             buffer: Buffer([0; MAX_RECORD]),
+            window: 0..0,
         };
         store.contents = store.scan().await?;
         Ok(store)
@@ -260,6 +270,7 @@ impl<F: NorFlash> Store<F> {
 
     /// The flash itself.
     pub fn flash(&mut self) -> &mut F {
+        self.window = 0..0;
         &mut self.flash
     }
 
@@ -361,7 +372,8 @@ impl<F: NorFlash> Store<F> {
         last: Key,
     ) -> Result<bool, Error<F::Error>> {
         for key in keys {
-            if self.fetch(key.to_bytes()).await? == value(*key) {
+            // One alone is known to differ.
+            if keys.len() > 1 && self.fetch(key.to_bytes()).await? == value(*key) {
                 continue;
             }
             let size = self.compose(*key, &value(*key), *key != last);
@@ -395,7 +407,7 @@ impl<F: NorFlash> Store<F> {
         let mut offset = RECORDS;
         while let Some(record) = self.next(sector, offset).await? {
             if let Some(key) = Key::from_bytes(record.key) {
-                see(key, &self.buffer.0[HEAD..HEAD + record.length]);
+                see(key, self.value(sector, record).await?);
             }
             offset = record.end();
         }
@@ -419,15 +431,18 @@ impl<F: NorFlash> Store<F> {
             offset = record.end();
         }
         match newest {
-            Some(record) => {
-                self.load(sector, record).await?;
-                Ok(&self.buffer.0[HEAD..HEAD + record.length])
-            }
+            Some(record) => self.value(sector, record).await,
             None => Ok(&[]),
         }
     }
 
-    /// The next record at or behind `offset` that counts, loaded into the buffer.
+    async fn value(&mut self, sector: u32, record: Record) -> Result<&[u8], Error<F::Error>> {
+        let size = Record::size(record.length);
+        let bytes = self.view(sector + record.offset, size).await?;
+        Ok(&bytes[HEAD..HEAD + record.length])
+    }
+
+    /// The next record at or behind `offset` that counts.
     async fn next(
         &mut self,
         sector: u32,
@@ -442,9 +457,6 @@ impl<F: NorFlash> Store<F> {
                 last = next;
             }
             if !last.more {
-                if record.more {
-                    self.load(sector, record).await?;
-                }
                 return Ok(Some(record));
             }
             offset = record.end();
@@ -452,7 +464,7 @@ impl<F: NorFlash> Store<F> {
         Ok(None)
     }
 
-    /// The next record at or behind `offset`, whether it counts or not, loaded into the buffer.
+    /// The next record at or behind `offset`, whether it counts or not.
     ///
     /// What is no record, cut off or damaged, is passed word by word.
     async fn record(
@@ -461,17 +473,17 @@ impl<F: NorFlash> Store<F> {
         mut offset: u32,
     ) -> Result<Option<Record>, Error<F::Error>> {
         while offset + HEAD as u32 <= self.free {
-            self.read(sector + offset, HEAD).await?;
-            let [k0, k1, k2, length, c0, c1, c2, c3, ..] = self.buffer.0;
+            let head = self.view(sector + offset, HEAD).await?;
             let record = Record {
                 offset,
-                key: [k0, k1, k2],
-                length: (length & !MORE).into(),
-                more: length & MORE != 0,
+                key: [head[0], head[1], head[2]],
+                length: (head[WORD - 1] & !MORE).into(),
+                more: head[WORD - 1] & MORE != 0,
             };
             if record.length <= MAX_VALUE && record.end() <= Self::SECTOR {
-                self.load(sector, record).await?;
-                if self.record_crc(record.length) == u32::from_le_bytes([c0, c1, c2, c3]) {
+                let size = Record::size(record.length);
+                let bytes = self.view(sector + offset, size).await?;
+                if bytes[WORD..HEAD] == record_crc(bytes, record.length) {
                     return Ok(Some(record));
                 }
             }
@@ -480,31 +492,44 @@ impl<F: NorFlash> Store<F> {
         Ok(None)
     }
 
-    /// The next record from `offset` on that has to be kept when those of `except` get new values, loaded.
-    async fn next_kept(
+    /// The next keys behind `floor` that have a record, in their own order, with their newest ones. Those of `except`
+    /// get new values.
+    ///
+    /// Following few keys at a time costs a way through the sector for each few; looking behind each record for a
+    /// newer one would cost a way for each.
+    async fn follow(
         &mut self,
         sector: u32,
-        mut offset: u32,
+        floor: Option<[u8; 3]>,
         except: &[Key],
-    ) -> Result<Option<Record>, Error<F::Error>> {
+    ) -> Result<Followed, Error<F::Error>> {
+        let mut followed = Followed::new();
+        let mut offset = RECORDS;
         while let Some(record) = self.next(sector, offset).await? {
             offset = record.end();
             let is_old = except.iter().any(|key| key.to_bytes() == record.key);
-            if record.length == 0 || is_old {
+            if is_old || floor.is_some_and(|floor| record.key <= floor) {
                 continue;
             }
-            let mut newer = false;
-            let mut later = offset;
-            while !newer && let Some(other) = self.next(sector, later).await? {
-                newer = other.key == record.key;
-                later = other.end();
-            }
-            if !newer {
-                self.load(sector, record).await?;
-                return Ok(Some(record));
+            match followed.binary_search_by_key(&record.key, |(key, _)| *key) {
+                Ok(place) => followed[place].1 = record.offset,
+                Err(place) if place < FOLLOWED => {
+                    if followed.is_full() {
+                        followed.pop();
+                    }
+                    // There is room now.
+                    let _ = followed.insert(place, (record.key, record.offset));
+                }
+                Err(_) => {}
             }
         }
-        Ok(None)
+        Ok(followed)
+    }
+
+    /// The record at `offset`, unless it says that there is none of its key.
+    async fn kept(&mut self, sector: u32, offset: u32) -> Result<Option<Record>, Error<F::Error>> {
+        let record = self.record(sector, offset).await?;
+        Ok(record.filter(|record| record.offset == offset && record.length > 0))
     }
 
     /// Moves the newest values and the new ones to another sector.
@@ -516,10 +541,17 @@ impl<F: NorFlash> Store<F> {
         let new = keys.iter().map(|key| Record::size(value(*key).len()));
         let mut size = RECORDS as usize + new.sum::<usize>();
         if let Some(sector) = self.active {
-            let mut offset = RECORDS;
-            while let Some(record) = self.next_kept(sector, offset, keys).await? {
-                size += Record::size(record.length);
-                offset = record.end();
+            let mut floor = None;
+            loop {
+                let followed = self.follow(sector, floor, keys).await?;
+                for (_, offset) in &followed {
+                    let kept = self.kept(sector, *offset).await?;
+                    size += kept.map_or(0, |record| Record::size(record.length));
+                }
+                floor = match followed.last() {
+                    Some((last, _)) if followed.is_full() => Some(*last),
+                    _ => break,
+                };
             }
         }
         if size > F::ERASE_SIZE {
@@ -548,6 +580,7 @@ impl<F: NorFlash> Store<F> {
         value: &mut dyn FnMut(Key) -> Value,
     ) -> Result<bool, Error<F::Error>> {
         if self.used(target).await? > 0 {
+            self.window = 0..0;
             self.flash
                 .erase(target, target + Self::SECTOR)
                 .await
@@ -555,15 +588,26 @@ impl<F: NorFlash> Store<F> {
         }
         let mut to = RECORDS;
         if let Some(sector) = self.active {
-            let mut offset = RECORDS;
-            while let Some(record) = self.next_kept(sector, offset, keys).await? {
-                // The header is what makes them count here.
-                let size = self.seal(record.length, false);
-                if !self.write(target + to, size).await? {
-                    return Ok(false);
+            let mut floor = None;
+            loop {
+                let followed = self.follow(sector, floor, keys).await?;
+                for (_, offset) in &followed {
+                    let Some(record) = self.kept(sector, *offset).await? else {
+                        continue;
+                    };
+                    self.read(sector + offset, Record::size(record.length))
+                        .await?;
+                    // The header is what makes them count here.
+                    let size = self.seal(record.length, false);
+                    if !self.write(target + to, size).await? {
+                        return Ok(false);
+                    }
+                    to += size as u32;
                 }
-                to += size as u32;
-                offset = record.end();
+                floor = match followed.last() {
+                    Some((last, _)) if followed.is_full() => Some(*last),
+                    _ => break,
+                };
             }
         }
         for key in keys {
@@ -582,6 +626,7 @@ impl<F: NorFlash> Store<F> {
         self.stale = true;
         let mut written = false;
         for copy in 0..2 {
+            self.window = 0..0;
             self.buffer.0[..HEADER].copy_from_slice(&header);
             let address = target + copy * HEADER as u32;
             written |= self.write(address, HEADER).await?;
@@ -627,6 +672,7 @@ impl<F: NorFlash> Store<F> {
 
     /// Puts a record into the buffer, and returns its size.
     fn compose(&mut self, key: Key, value: &[u8], more: bool) -> usize {
+        self.window = 0..0;
         self.buffer.0 = [0; MAX_RECORD];
         self.buffer.0[..WORD - 1].copy_from_slice(&key.to_bytes());
         self.buffer.0[HEAD..HEAD + value.len()].copy_from_slice(value);
@@ -635,30 +681,33 @@ impl<F: NorFlash> Store<F> {
 
     /// Writes length and CRC of the record in the buffer, and returns its size.
     fn seal(&mut self, length: usize, more: bool) -> usize {
+        self.window = 0..0;
         self.buffer.0[WORD - 1] = length as u8 | if more { MORE } else { 0 };
-        let crc = self.record_crc(length).to_le_bytes();
+        let crc = record_crc(&self.buffer.0, length);
         self.buffer.0[WORD..HEAD].copy_from_slice(&crc);
         Record::size(length)
     }
 
-    /// The CRC that belongs to the record in the buffer.
-    fn record_crc(&self, length: usize) -> u32 {
-        let mut digest = CRC.digest();
-        digest.update(&self.buffer.0[..WORD]);
-        digest.update(&self.buffer.0[HEAD..HEAD + length]);
-        digest.finalize()
+    /// Bytes of the flash that the buffer can hold, read with what follows them unless they are there.
+    async fn view(&mut self, address: u32, length: usize) -> Result<&[u8], Error<F::Error>> {
+        let end = address + length as u32;
+        if address < self.window.start || end > self.window.end {
+            let rest = (self.range.end - address) as usize;
+            self.read(address, length.max(WINDOW.min(rest))).await?;
+        }
+        let start = (address - self.window.start) as usize;
+        Ok(&self.buffer.0[start..start + length])
     }
 
-    async fn load(&mut self, sector: u32, record: Record) -> Result<(), Error<F::Error>> {
-        self.read(sector + record.offset, Record::size(record.length))
-            .await
-    }
-
+    /// Reads to the start of the buffer.
     async fn read(&mut self, address: u32, length: usize) -> Result<(), Error<F::Error>> {
+        self.window = 0..0;
         self.flash
             .read(address, &mut self.buffer.0[..length])
             .await
-            .map_err(Error::Flash)
+            .map_err(Error::Flash)?;
+        self.window = address..address + length as u32;
+        Ok(())
     }
 
     /// Writes the start of the buffer; `false` when the flash has kept something else.
@@ -675,6 +724,14 @@ impl<F: NorFlash> Store<F> {
             .map_err(Error::Flash)?;
         Ok(*found == self.buffer.0[..length])
     }
+}
+
+/// The CRC that belongs to a record.
+fn record_crc(record: &[u8], length: usize) -> [u8; WORD] {
+    let mut digest = CRC.digest();
+    digest.update(&record[..WORD]);
+    digest.update(&record[HEAD..HEAD + length]);
+    digest.finalize().to_le_bytes()
 }
 
 fn header(generation: u32) -> [u8; HEADER] {

@@ -4,9 +4,11 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use metertrekker::metric::Device;
 use metertrekker::publish::{Overflow, topics};
+use metertrekker::reading::Reading;
 use metertrekker::settings::Settings;
 use support::telegram::{read, telegram};
 
@@ -168,26 +170,51 @@ fn summer_time_that_ends_makes_no_reading_older() {
     }
 }
 
+/// The reading of each fixture, with its path.
+fn fixtures() -> impl Iterator<Item = (PathBuf, Box<Reading>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/meters");
+    let paths = fs::read_dir(folder).unwrap();
+    let paths = paths.map(|entry| entry.unwrap().path());
+    let telegrams = paths.filter(|path| path.extension().is_some_and(|ending| ending == "p1"));
+    telegrams.map(|path| {
+        let (reading, _) = read(&fs::read(&path).unwrap());
+        (path, reading)
+    })
+}
+
 #[test]
 fn each_fixture_feeds_each_topic_once() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/meters");
     let settings = Settings::default();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|ending| ending == "p1") {
-            let (reading, _) = read(&fs::read(&path).unwrap());
-            let topics: Vec<_> = topics::values(&reading, &settings)
-                .map(|(t, _)| t)
-                .collect();
-            let different: BTreeSet<_> = topics.iter().collect();
-            assert_eq!(
-                different.len(),
-                topics.len(),
-                "{}: {topics:?}",
-                path.display()
-            );
+    for (path, reading) in fixtures() {
+        let topics: Vec<_> = topics::values(&reading, &settings)
+            .map(|(t, _)| t)
+            .collect();
+        let different: BTreeSet<_> = topics.iter().collect();
+        assert_eq!(
+            different.len(),
+            topics.len(),
+            "{}: {topics:?}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_newest_value_of_a_kind_of_device_was_taken_when_a_search_says_so() {
+    let mut found = 0;
+    for (path, reading) in fixtures() {
+        for device in Device::ALL {
+            let mut values = reading.values();
+            let searched = values.find(|value| {
+                value.metric.device == Some(device) && value.newest && value.at.is_some()
+            });
+            let newest = reading.newest_at(device);
+            found += usize::from(newest.is_some());
+            let searched = searched.and_then(|value| value.at);
+            assert_eq!(newest, searched, "{}: {device:?}", path.display());
         }
     }
+    assert!(found > 20, "{found}");
 }
 
 #[test]

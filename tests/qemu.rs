@@ -403,7 +403,7 @@ fn a_telegrams_first_segment_is_soon_with_the_network_card() {
     board.send(end);
     let stats = board.wait_for_stats("it is published", |stats| stats.get("published") == 1);
     let instructions = stats.get("cycles_to_card") / 41;
-    assert!((10_000..148_000).contains(&instructions), "{instructions}");
+    assert!((10_000..115_000).contains(&instructions), "{instructions}");
 }
 
 /// What the image says to a word that it cannot use, and the emulator's status.

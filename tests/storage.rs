@@ -226,6 +226,34 @@ fn the_wear_is_spread_over_the_sectors() {
     assert!(*least > 10 && most - least <= 1, "{erases:?}");
 }
 
+/// The most reads of one of these puts: where it is written behind the others, and where all move to another sector.
+fn most_reads(puts: impl Iterator<Item = (Key, [u8; 4])>) -> [u32; 2] {
+    let mut store = store(RamFlash::<SECTOR, 2>::new());
+    let mut most = [0; 2];
+    for (key, value) in puts {
+        let (reads, written) = (store.flash().reads(), store.flash().bytes_written());
+        assert_eq!(block_on(store.put(key, &value)), Ok(Put::Written));
+        let reads = store.flash().reads() - reads;
+        let is_move = store.flash().bytes_written() - written > 12;
+        let most = &mut most[usize::from(is_move)];
+        *most = reads.max(*most);
+    }
+    most
+}
+
+/// On a chip each read is a call of the SDK's, and nothing else runs meanwhile.
+#[test]
+fn a_put_reads_little_more_than_there_is_in_the_sector() {
+    let stamps = (0..2000u32).map(|n| (Key::Stamp(n as u8 % 4), n.to_le_bytes()));
+    let texts = (0..2000u32).map(|n| (Key::Text(n as u16 % 300), n.to_le_bytes()));
+    for (most, bounds) in [
+        (most_reads(stamps), [90, 300]),
+        (most_reads(texts), [90, 7_000]),
+    ] {
+        assert!(most[0] <= bounds[0] && most[1] <= bounds[1], "{most:?}");
+    }
+}
+
 #[test]
 fn a_removed_value_is_gone_also_after_a_restart() {
     let mut first = store(RamFlash::<256, 2>::new());

@@ -1,15 +1,11 @@
 //! One reading on its way from the meter to the publisher.
 
 use core::{
-    cell::Cell,
-    ops::{Deref, DerefMut},
+    cell::{Cell, Ref, RefCell},
+    ops::Deref,
 };
 
-use embassy_sync::{
-    blocking_mutex::raw::CriticalSectionRawMutex,
-    mutex::{Mutex, MutexGuard},
-    signal::Signal,
-};
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
 
 use crate::reading::Reading;
 
@@ -30,9 +26,11 @@ pub enum Offered {
 ///
 /// Readings change places by reference, so there are two in all: one being received, one here.
 pub struct Mailbox<'a> {
-    reading: Mutex<Raw, &'a mut Reading>,
+    /// Whoever changes it does so at once; while the publisher has it nobody may.
+    reading: RefCell<&'a mut Reading>,
     full: Cell<bool>,
     closed: Cell<bool>,
+    awaited: Cell<bool>,
     arrival: Signal<Raw, ()>,
     departure: Signal<Raw, ()>,
 }
@@ -40,7 +38,7 @@ pub struct Mailbox<'a> {
 /// The reading taken from the mailbox; nothing replaces it until it is dropped. It stays in the
 /// mailbox unless it is [`done`](Taken::done).
 pub struct Taken<'m, 'a> {
-    reading: MutexGuard<'m, Raw, &'a mut Reading>,
+    reading: Ref<'m, &'a mut Reading>,
     mailbox: &'m Mailbox<'a>,
 }
 
@@ -60,24 +58,46 @@ impl Deref for Taken<'_, '_> {
     }
 }
 
+/// Says for as long as it lives that a reading is awaited.
+struct Awaiting<'m>(&'m Cell<bool>);
+
+impl<'m> Awaiting<'m> {
+    fn new(awaited: &'m Cell<bool>) -> Self {
+        awaited.set(true);
+        Self(awaited)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 impl<'a> Mailbox<'a> {
     /// An empty mailbox with room for a reading.
     pub fn new(room: &'a mut Reading) -> Self {
         Self {
-            reading: Mutex::new(room),
+            reading: RefCell::new(room),
             full: Cell::new(false),
             closed: Cell::new(false),
+            awaited: Cell::new(false),
             arrival: Signal::new(),
             departure: Signal::new(),
         }
     }
 
+    /// Whether somebody waits for a reading, and will take it as soon as it is there.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.get()
+    }
+
     /// Puts `reading` in and gets the other room for it, without waiting.
     pub fn offer(&self, reading: &mut &'a mut Reading) -> Offered {
-        let Ok(mut room) = self.reading.try_lock() else {
+        let Ok(mut room) = self.reading.try_borrow_mut() else {
             return Offered::Busy;
         };
-        core::mem::swap(room.deref_mut(), reading);
+        core::mem::swap(&mut *room, reading);
         self.arrival.signal(());
         if self.full.replace(true) {
             Offered::Replaced
@@ -88,13 +108,25 @@ impl<'a> Mailbox<'a> {
 
     /// Puts `reading` in as soon as the last one has been dealt with.
     pub async fn deliver(&self, reading: &mut &'a mut Reading) {
+        self.dealt_with().await;
+        core::mem::swap(&mut *self.reading.borrow_mut(), reading);
+        self.full.set(true);
+        self.arrival.signal(());
+    }
+
+    /// Waits until what was last put in has been dealt with. One task may.
+    ///
+    /// # Cancellation Safety
+    /// Dropping the future changes nothing.
+    pub async fn dealt_with(&self) {
         while self.full.get() {
             self.departure.wait().await;
         }
-        let mut room = self.reading.lock().await;
-        core::mem::swap(room.deref_mut(), reading);
-        self.full.set(true);
-        self.arrival.signal(());
+    }
+
+    /// Shows what was last put in, also while the publisher has it and when it has been dealt with.
+    pub fn look(&self, look: impl FnOnce(&Reading)) {
+        look(&self.reading.borrow());
     }
 
     /// No further reading will come.
@@ -113,11 +145,11 @@ impl<'a> Mailbox<'a> {
             if self.closed.get() {
                 return None;
             }
+            let _awaiting = Awaiting::new(&self.awaited);
             self.arrival.wait().await;
         }
-        let reading = self.reading.lock().await;
         Some(Taken {
-            reading,
+            reading: self.reading.borrow(),
             mailbox: self,
         })
     }
@@ -172,6 +204,22 @@ mod tests {
     }
 
     #[test]
+    fn the_last_reading_may_be_looked_at_until_the_next() {
+        mailbox!(mailbox, room);
+        let seen = |header: &[u8]| mailbox.look(|reading| assert_eq!(reading.header(), header));
+        fill(room, "old");
+        assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+        seen(b"old");
+        let taken = block_on(mailbox.take()).unwrap();
+        seen(b"old");
+        taken.done();
+        fill(room, "new");
+        seen(b"old");
+        assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+        seen(b"new");
+    }
+
+    #[test]
     fn a_reading_that_was_not_done_is_there_again() {
         mailbox!(mailbox, room);
         fill(room, "old");
@@ -196,6 +244,24 @@ mod tests {
         drop(mailbox.take());
         drop(poll_once(mailbox.take()));
         assert_eq!(block_on(mailbox.take()).unwrap().header(), b"one");
+    }
+
+    #[test]
+    fn a_reading_is_awaited_while_somebody_waits() {
+        mailbox!(mailbox, room);
+        assert!(!mailbox.is_awaited());
+        {
+            let mut take = core::pin::pin!(mailbox.take());
+            assert!(poll_once(take.as_mut()).is_pending());
+            assert!(mailbox.is_awaited());
+            fill(room, "one");
+            assert_eq!(mailbox.offer(&mut room), Offered::Placed);
+            let taken = block_on(take).unwrap();
+            assert!(!mailbox.is_awaited());
+            taken.done();
+        }
+        assert!(poll_once(mailbox.take()).is_pending());
+        assert!(!mailbox.is_awaited(), "the wait was given up");
     }
 
     #[test]

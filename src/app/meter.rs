@@ -1,6 +1,8 @@
 //! The meter task: asks for telegrams, proves them, hands readings on.
 
-use embassy_futures::select::{Either, select};
+use core::future::pending;
+
+use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, Timer};
 
 use super::{
@@ -30,6 +32,10 @@ const TELL_AGAIN: Duration = Duration::from_secs(600);
 /// While nothing is asked for, or somebody else has the receiver: how often it is seen to whether that is still so.
 const GLANCE: Duration = Duration::from_secs(1);
 
+/// A publisher that waits for a reading goes first: the monitor takes it up when it has been dealt with, or after so
+/// long, which nobody notices who asks for values.
+const PRECEDENCE: Duration = Duration::from_millis(200);
+
 /// Bytes fetched from the port at once.
 const CHUNK: usize = 256;
 
@@ -47,6 +53,8 @@ pub struct Meter<'s, 'a, M> {
     /// Since when it has been waited for, and the bytes that came since.
     asked: Instant,
     received: u32,
+    /// When the monitor takes up the reading in the mailbox at the latest, if it has not.
+    take_up: Option<Instant>,
     /// Bytes come and no telegrams: there may be something else on the line.
     lookout: Option<Lookout>,
     /// Bytes of noise counted so far.
@@ -80,6 +88,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
             due: now,
             asked: now,
             received: 0,
+            take_up: None,
             lookout: None,
             noise: 0,
             line: 0,
@@ -135,10 +144,18 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 // Somebody may want every telegram from any moment on.
                 (false, false) => self.due.min(now + GLANCE),
             };
-            let wake = silent.map_or(turn, |silent| silent.min(turn));
-            match select(port.read(&mut buffer), Timer::at(wake)).await {
-                Either::First(Ok(0)) => break,
-                Either::First(Ok(count)) => {
+            let wake = [silent, self.take_up];
+            let wake = wake.into_iter().flatten().fold(turn, Instant::min);
+            let (mailbox, is_behind) = (self.mailbox, self.take_up.is_some());
+            let dealt_with = async {
+                match is_behind {
+                    true => mailbox.dealt_with().await,
+                    false => pending().await,
+                }
+            };
+            match select3(port.read(&mut buffer), Timer::at(wake), dealt_with).await {
+                Either3::First(Ok(0)) => break,
+                Either3::First(Ok(count)) => {
                     self.received = self.received.saturating_add(count as u32);
                     let mut bytes = buffer.get(..count).unwrap_or_default();
                     if let Some(lookout) = &mut self.lookout {
@@ -155,14 +172,17 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                     // After the mailbox has had its time, which a source that waits grants it.
                     last_byte = Instant::now();
                 }
-                Either::First(Err(error)) => {
+                Either3::First(Err(error)) => {
                     self.stats.port_errors.count();
                     self.monitor.port_failed(&error);
                     self.silence().await;
                     Timer::after(PORT_RETRY).await;
                 }
-                Either::Second(()) => {
+                Either3::Second(()) => {
                     let now = Instant::now();
+                    if self.take_up.is_some_and(|at| now >= at) {
+                        self.catch_up();
+                    }
                     if silent.is_some_and(|silent| now >= silent) {
                         self.silence().await;
                     }
@@ -170,11 +190,20 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                         self.timed_out(port, now);
                     }
                 }
+                Either3::Third(()) => self.catch_up(),
             }
         }
         self.silence().await;
+        self.catch_up();
         port.request(false);
         self.mailbox.close();
+    }
+
+    /// Has the monitor take up what went to the publisher first.
+    fn catch_up(&mut self) {
+        if self.take_up.take().is_some() {
+            self.mailbox.look(|reading| self.monitor.believed(reading));
+        }
     }
 
     fn count_noise(&mut self) {
@@ -255,32 +284,39 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 return;
             }
         };
+        // In the order in which they came.
+        self.catch_up();
         self.told = None;
         self.lookout = None;
         if let Some(line) = self.settings.line.candidates().get(self.line) {
             let prints_crc = self.receiver.prints_crc();
             self.detection.note(Detected::new(*line, prints_crc));
         }
+        let now = Instant::now();
+        let is_wanted = self.is_wanted(now);
         let reading = self.receiver.reading();
         self.stats.accepted.count();
         self.monitor.accepted(reading, proof);
-        let now = Instant::now();
         self.asked = now;
         self.received = 0;
         if !self.totals.admit(reading) {
             self.stats.fallen_totals.count();
             return self.monitor.totals_fell();
         }
-        self.monitor.believed(reading);
         if self.waits {
+            self.monitor.believed(reading);
             self.mailbox.deliver(reading).await;
             self.asked = Instant::now();
             return;
         }
-        if !self.is_wanted(now) {
+        let goes_first = is_wanted && self.mailbox.is_awaited();
+        if !goes_first {
+            self.monitor.believed(reading);
+        }
+        if !is_wanted {
             return;
         }
-        let offered = self.mailbox.offer(self.receiver.reading());
+        let offered = self.mailbox.offer(reading);
         if offered != Offered::Placed {
             self.stats.superseded.count();
             self.monitor.dropped(Drop::Superseded);
@@ -289,5 +325,6 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         if offered != Offered::Busy {
             self.due = now + Duration::from_secs(self.settings.interval.into());
         }
+        self.take_up = goes_first.then_some(now + PRECEDENCE);
     }
 }

@@ -60,7 +60,8 @@ pub trait Monitor {
         let _ = (reading, proof);
     }
 
-    /// No register of that telegram had gone backwards: its values are believed.
+    /// No register of that telegram had gone backwards: its values are believed. What is published of it has gone
+    /// ahead.
     fn believed(&self, reading: &Reading) {
         let _ = reading;
     }

@@ -307,6 +307,8 @@ where
                     let published = self.publish(&mut link, &reading, changes);
                     with_timeout(STEP, published).await??;
                     reading.done();
+                    // Whoever takes the reading up now does so before a command that has come meanwhile is read.
+                    yield_now().await;
                 }
                 Either3::First(None) => return self.finish(link, changes).await,
                 Either3::Second(progress) => {
@@ -449,7 +451,7 @@ where
             line_sent(None, sent.await?);
         }
         for device in Device::ALL {
-            let at = influx::newest_at(device, reading);
+            let at = reading.newest_at(device);
             if at.is_some_and(|at| known.is_newer(device, at.utc)) {
                 let line = |buffer: &mut [u8]| influx::device(device, reading, settings, buffer);
                 let sent = self.send(link, &topic, once, false, line, until);
@@ -472,6 +474,9 @@ where
             let sent = self.send(link, &topic, qos, true, payload, until);
             whole &= sent.await? == Sent::Handed;
         }
+        // The network sends what it has while this waits: who was woken before the second turn has had one.
+        yield_now().await;
+        yield_now().await;
         changes.published(reading, |value| missing.contains(&value.metric.device));
         if whole {
             self.stats.published.count();

@@ -4,7 +4,7 @@
 //! energy register that falls is a wrong reading, and statistics made of it stay wrong.
 
 use crate::{
-    metric::Base,
+    metric::{Base, Brief},
     p1::{
         crc::{Rule, Running},
         value::Number,
@@ -65,13 +65,12 @@ impl Totals {
 }
 
 fn registers(reading: &Reading) -> impl Iterator<Item = (u16, Number)> {
-    let numbers = reading.values_of(|brief| brief.is_number() && !brief.has_device());
-    numbers.filter_map(|value| {
-        let energy = value.metric.unit.is_some_and(|unit| unit.base == Base::Wh);
-        match value.content {
-            Content::Number { number, .. } if energy => Some((value.index, number)),
-            _ => None,
-        }
+    let is_register =
+        |brief: Brief| brief.measures(Base::Wh) && brief.is_number() && !brief.has_device();
+    let values = reading.values_of(is_register);
+    values.filter_map(|value| match value.content {
+        Content::Number { number, .. } => Some((value.index, number)),
+        _ => None,
     })
 }
 

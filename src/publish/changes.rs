@@ -2,7 +2,7 @@
 //! that have not changed.
 
 use crate::{
-    metric::{Brief, Device, Kind},
+    metric::{Device, Kind},
     p1::{
         crc::{Rule, Running},
         obis::Obis,
@@ -63,13 +63,9 @@ impl Changes {
     /// Forgets stamps that are ahead of the meter's clock, where `reading` has one that is not: what
     /// a device says after its clock was set right would not be newer for a long time.
     pub fn correct(&mut self, reading: &Reading) {
-        let values = reading.values_of(Brief::has_device);
-        for value in values.filter(|value| value.newest) {
-            if let Some(Memory::Stamp(device, utc)) = memory(&value)
-                && let Some(stamp) = self.published.stamps.get_mut(usize::from(device))
-                && reading.is_ahead(*stamp)
-                && !reading.is_ahead(utc)
-            {
+        for (device, stamp) in Device::ALL.iter().zip(&mut self.published.stamps) {
+            let newest = reading.newest_at(*device);
+            if newest.is_some_and(|at| !reading.is_ahead(at.utc)) && reading.is_ahead(*stamp) {
                 *stamp = Utc::MIN;
             }
         }

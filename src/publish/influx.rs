@@ -52,7 +52,7 @@ pub fn device(
     settings: &Settings,
     buffer: &mut [u8],
 ) -> Result<usize, Overflow> {
-    let Some(at) = newest_at(device, reading) else {
+    let Some(at) = reading.newest_at(device) else {
         return Ok(0);
     };
     let measurement = match device {
@@ -64,15 +64,12 @@ pub fn device(
     let mut line = Line::new(measurement, settings, buffer)?;
     line.tags(reading, Some(device))?;
     line.timestamp(at)?;
+    let start = line.out.len();
     line.fields(reading, Some(device), &|_| true)?;
+    if line.out.len() == start {
+        return Ok(0);
+    }
     line.finish(Some(at.utc))
-}
-
-/// When the newest value of a device was taken.
-pub fn newest_at(device: Device, reading: &Reading) -> Option<At> {
-    let mut values = reading.values_of(|brief| brief.is_of(device));
-    let newest = values.find(|value| value.newest && value.at.is_some())?;
-    newest.at
 }
 
 /// A line being written.

@@ -14,8 +14,9 @@ pub fn values<'a>(
     settings: &'a Settings,
 ) -> impl Iterator<Item = (&'static str, Value<'a>)> {
     let wanted = |brief: Brief| brief.has_topic() && brief.is_within(settings.phases);
-    let values = reading.values_of(wanted).filter(|value| value.newest);
-    values.filter_map(|value| Some((value.metric.topic?, value)))
+    // In one step: each moves the value once more.
+    let values = reading.values_of(wanted);
+    values.filter_map(|value| Some((value.metric.topic.filter(|_| value.newest)?, value)))
 }
 
 /// Writes a value's payload into `buffer` and returns its length: a number alone, or in the

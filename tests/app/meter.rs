@@ -71,6 +71,61 @@ fn who_begins_to_want_every_telegram_need_not_wait_for_the_interval() {
 }
 
 #[test]
+fn a_telegram_is_taken_up_when_the_publisher_has_dealt_with_it_or_keeps_it_for_long() {
+    for (holds, taken_up) in [(0, 0), (150, 150), (250, 200), (5_000, 200)] {
+        let mut bench = Bench::new();
+        bench.holds = Duration::from_millis(holds);
+        let outcome = bench.run(async |line| {
+            for n in 1..=2 {
+                line.asserted().await;
+                line.send(&Telegram::new(n).bytes());
+                pause(1_000).await;
+            }
+        });
+        assert_eq!(outcome.readings, [(0, 1), (15_000, 2)]);
+        let expected = [(taken_up, 1), (15_000 + taken_up, 2)];
+        assert_eq!(outcome.believed, expected, "{holds}");
+    }
+}
+
+#[test]
+fn a_telegram_that_is_not_published_is_taken_up_at_once() {
+    let mut bench = Bench::new().curious_from(0);
+    bench.holds = Duration::from_millis(100);
+    let outcome = bench.run(async |line| streaming(line, 3).await);
+    assert_eq!(outcome.values(), [1]);
+    assert_eq!(outcome.believed, [(100, 1), (1_000, 2), (2_000, 3)]);
+}
+
+#[test]
+fn a_telegram_that_no_publisher_waits_for_is_taken_up_at_once() {
+    let mut bench = Bench::new();
+    bench.comes = Duration::from_millis(100);
+    let outcome = bench.run(async |line| {
+        line.send(&Telegram::new(1).bytes());
+        pause(1_000).await;
+    });
+    assert_eq!(outcome.readings, [(100, 1)]);
+    assert_eq!(outcome.believed, [(0, 1)]);
+}
+
+#[test]
+fn every_telegram_is_taken_up_in_its_order_also_the_last_one() {
+    let mut bench = Bench::new().set("interval", "0");
+    bench.holds = Duration::from_millis(100);
+    let outcome = bench.run(async |line| {
+        line.send(&Telegram::new(1).bytes());
+        pause(10).await;
+        line.send(&Telegram::new(2).bytes());
+        pause(100).await;
+        line.send(&Telegram::new(3).bytes());
+        pause(10).await;
+    });
+    // The publisher was busy with the first when the second came, and the line ended behind the third.
+    assert_eq!(outcome.believed, [(10, 1), (10, 2), (120, 3)]);
+}
+
+#[test]
 fn a_bad_telegram_does_not_end_the_request() {
     let outcome = Bench::new().run(async |line| {
         let mut bad = Telegram::new(1).bytes();

@@ -173,7 +173,8 @@ pub struct Bench {
     pub settings: Settings,
     /// The port is one whose source waits.
     pub waits: bool,
-    /// How long the consumer holds each reading.
+    /// When the consumer begins to wait for readings, and how long it holds each.
+    pub comes: Duration,
     pub holds: Duration,
     curious: Option<Instant>,
 }
@@ -184,6 +185,8 @@ pub struct Outcome {
     pub log: Vec<(u64, Done)>,
     /// `delivered_low` in Wh of the readings that the consumer got, by the millisecond.
     pub readings: Vec<(u64, i64)>,
+    /// The same of the readings that the monitor took up.
+    pub believed: Vec<(u64, i64)>,
     pub stats: Stats,
     pub told: Recorder,
 }
@@ -202,12 +205,26 @@ impl Outcome {
     }
 }
 
-struct Curious(Option<Instant>);
+struct Curious {
+    from: Option<Instant>,
+    believed: RefCell<Vec<(u64, i64)>>,
+}
 
 impl Monitor for Curious {
     fn wants_every(&self) -> bool {
-        self.0.is_some_and(|from| Instant::now() >= from)
+        self.from.is_some_and(|from| Instant::now() >= from)
     }
+
+    fn believed(&self, reading: &Reading) {
+        let now = Instant::now().as_millis();
+        self.believed.borrow_mut().push((now, register(reading)));
+    }
+}
+
+fn register(reading: &Reading) -> i64 {
+    let registers = ["delivered_low", "delivered_total"];
+    let value = registers.iter().find_map(|name| thousandths(reading, name));
+    value.unwrap()
 }
 
 impl Bench {
@@ -215,6 +232,7 @@ impl Bench {
         Self {
             settings: Settings::default(),
             waits: false,
+            comes: Duration::from_ticks(0),
             holds: Duration::from_ticks(0),
             curious: None,
         }
@@ -241,13 +259,16 @@ impl Bench {
         let store = Mutex::new(store);
         let (line, stats, told) = (Line::default(), Stats::new(), Recorder::default());
         let (mut one, mut other) = (Box::new(Reading::new()), Box::new(Reading::new()));
+        let curious = Curious {
+            from: self.curious,
+            believed: RefCell::default(),
+        };
         let readings = block_on_virtual(async {
             let mailbox = Mailbox::new(&mut one);
             let mut port = TestPort {
                 line: &line,
                 waits: self.waits,
             };
-            let curious = Curious(self.curious);
             let both = (&told, &curious);
             let detection = Detection::new();
             let mut meter = Meter::new(
@@ -265,11 +286,9 @@ impl Bench {
             let consumer = async {
                 let mut readings = Vec::new();
                 detection.recall(&store, &stats).await;
+                Timer::after(self.comes).await;
                 while let Some(taken) = mailbox.take().await {
-                    let registers = ["delivered_low", "delivered_total"];
-                    let value = registers.iter().find_map(|name| thousandths(&taken, name));
-                    let value = value.unwrap();
-                    readings.push((Instant::now().as_millis(), value));
+                    readings.push((Instant::now().as_millis(), register(&taken)));
                     Timer::after(self.holds).await;
                     taken.done();
                     detection.keep(&store, &stats).await;
@@ -281,6 +300,7 @@ impl Bench {
         Outcome {
             log: line.log.into_inner(),
             readings,
+            believed: curious.believed.into_inner(),
             stats,
             told,
         }

@@ -454,6 +454,12 @@ impl Brief {
         self.0 >> Self::UNIT == unit.packed()
     }
 
+    /// The row's unit is one of this base, with whatever prefix.
+    #[inline]
+    pub const fn measures(self, base: Base) -> bool {
+        self.0 >> Self::UNIT & 0x1F == 1 | (base as u32) << 1
+    }
+
     /// The row is a field of the influx line of this device, or of the electricity meter.
     #[inline]
     pub const fn is_field_of(self, device: Option<Device>) -> bool {
@@ -466,12 +472,6 @@ impl Brief {
     pub const fn is_tag_of(self, device: Option<Device>) -> bool {
         self.0 & (Self::TAG | 0xF << Self::DEVICE)
             == Self::TAG | device_bits(device) << Self::DEVICE
-    }
-
-    /// The row holds for this device.
-    #[inline]
-    pub const fn is_of(self, device: Device) -> bool {
-        self.0 >> Self::DEVICE & 0xF == device_bits(Some(device))
     }
 
     /// The row holds for a device only.
@@ -714,6 +714,9 @@ mod tests {
             let is_number = row.kind == Kind::Number;
             assert_eq!(brief.is_number(), is_number, "{}", row.name);
             for (number, _) in UNITS.iter().enumerate() {
+                let base = UNITS[number].0;
+                let measures = row.unit.is_some_and(|unit| unit.base == base);
+                assert_eq!(brief.measures(base), measures, "{}", row.name);
                 for prefix in [
                     Prefix::None,
                     Prefix::Milli,
@@ -721,10 +724,7 @@ mod tests {
                     Prefix::Mega,
                     Prefix::Giga,
                 ] {
-                    let unit = Unit {
-                        base: UNITS[number].0,
-                        prefix,
-                    };
+                    let unit = Unit { base, prefix };
                     assert_eq!(brief.is_in(unit), row.unit == Some(unit), "{}", row.name);
                 }
             }
@@ -733,7 +733,6 @@ mod tests {
                 let (field, tag) = (row.influx == Influx::Field, row.influx == Influx::Tag);
                 assert_eq!(brief.is_field_of(device), field && is_of, "{}", row.name);
                 assert_eq!(brief.is_tag_of(device), tag && is_of, "{}", row.name);
-                assert!(device.is_none_or(|device| brief.is_of(device) == is_of));
             }
             assert_eq!(brief.has_device(), row.device.is_some(), "{}", row.name);
             assert_eq!(brief.has_topic(), row.topic.is_some(), "{}", row.name);

@@ -811,6 +811,14 @@ impl Reading {
         })
     }
 
+    /// When the newest value of a kind of device was taken.
+    pub fn newest_at(&self, device: Device) -> Option<At> {
+        let newest = self.newest[device.index()]?;
+        let slot = self.filled().get(usize::from(newest))?;
+        let counts = slot.channel & SUPERSEDED == 0;
+        self.stamp_of(slot).filter(|_| counts)
+    }
+
     #[inline(always)]
     fn value<'a>(
         &'a self,

@@ -16,6 +16,7 @@ const WRITE: usize = 4;
 pub struct RamFlash<const SECTOR: usize, const SECTORS: usize> {
     sectors: [[u8; SECTOR]; SECTORS],
     erases: [u32; SECTORS],
+    reads: u32,
     written: u64,
     power_left: Option<u64>,
     broken: bool,
@@ -45,6 +46,7 @@ impl<const SECTOR: usize, const SECTORS: usize> RamFlash<SECTOR, SECTORS> {
         Self {
             sectors: [[0xFF; SECTOR]; SECTORS],
             erases: [0; SECTORS],
+            reads: 0,
             written: 0,
             power_left: None,
             broken: false,
@@ -106,6 +108,12 @@ impl<const SECTOR: usize, const SECTORS: usize> RamFlash<SECTOR, SECTORS> {
         &self.erases
     }
 
+    /// How often it was read, of however many bytes.
+    #[must_use]
+    pub fn reads(&self) -> u32 {
+        self.reads
+    }
+
     /// Bytes written or erased since the chip was made; a cut can fall before each of them.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
@@ -152,6 +160,7 @@ impl<const SECTOR: usize, const SECTORS: usize> ReadNorFlash for RamFlash<SECTOR
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
         nor::check(offset, bytes.len(), 1, self.capacity())?;
+        self.reads += 1;
         if self.power_left == Some(0) {
             return Err(Error::PowerCut);
         }

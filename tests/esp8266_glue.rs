@@ -26,7 +26,7 @@ scenarios! { Run:
     a_broker_is_found_by_its_name,
     what_was_published_is_remembered_across_a_restart,
     line_settings_that_were_found_are_tried_first_after_a_restart,
-    a_meter_that_speaks_for_ten_minutes_leaves_nothing_behind,
+    a_meter_that_speaks_for_minutes_leaves_nothing_behind,
     a_telegrams_messages_share_their_segments,
     every_request_is_answered_as_on_this_machine,
     one_too_many_is_turned_away_and_one_that_is_cut_anywhere_leaves_its_place,

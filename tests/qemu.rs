@@ -24,7 +24,7 @@ scenarios! { Board:
     a_broker_is_found_by_its_name,
     what_was_published_is_remembered_across_a_restart,
     line_settings_that_were_found_are_tried_first_after_a_restart,
-    a_meter_that_speaks_for_ten_minutes_leaves_nothing_behind,
+    a_meter_that_speaks_for_minutes_leaves_nothing_behind,
     a_telegrams_messages_share_their_segments,
 }
 

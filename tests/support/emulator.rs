@@ -185,6 +185,8 @@ pub trait Emulated: DerefMut<Target = Emulator> + Sized {
     /// Where it is reached by [`Emulated::with_commands`], and where it reaches this machine's loopback then.
     const ADDRESS: [u8; 4];
     const HOST: &'static str;
+    /// How many telegrams are enough to see that nothing is left behind.
+    const TELEGRAMS: u32;
     /// Bytes of stack, which it stays below while it receives and publishes.
     const DEEPEST: u32;
 

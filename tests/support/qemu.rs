@@ -166,6 +166,7 @@ impl Emulated for Board {
     const MAX_RATE: u32 = 32_000;
     const ADDRESS: [u8; 4] = [10, 0, 2, 15];
     const HOST: &'static str = HOST;
+    const TELEGRAMS: u32 = 600;
     const DEEPEST: u32 = 4_224;
 
     fn at_broker(broker: &Mosquitto, with: &With<'_>) -> Option<Self> {

@@ -248,14 +248,16 @@ fn each_of(recording: &[u8]) -> Vec<&[u8]> {
     telegrams
 }
 
-pub fn a_meter_that_speaks_for_ten_minutes_leaves_nothing_behind<B: Emulated>() {
-    const TELEGRAMS: u32 = 600;
+pub fn a_meter_that_speaks_for_minutes_leaves_nothing_behind<B: Emulated>() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("telegrams");
-    firmware::simulate(&file, &["--meter", "esmr50", "--count", "600"]);
+    firmware::simulate(
+        &file,
+        &["--meter", "esmr50", "--count", &B::TELEGRAMS.to_string()],
+    );
     let recording = fs::read(&file).expect("telegrams");
     let telegrams = each_of(&recording);
-    assert_eq!(telegrams.len(), TELEGRAMS as usize);
+    assert_eq!(telegrams.len(), B::TELEGRAMS as usize);
     let Some(broker) = mosquitto() else { return };
     let Some((mut board, _)) = at_broker::<B>(&broker, &With::default()) else {
         return;
@@ -266,12 +268,12 @@ pub fn a_meter_that_speaks_for_ten_minutes_leaves_nothing_behind<B: Emulated>() 
         board.send(telegram);
         // One is received while the one before is published.
         wait_for(&mut subscriber, POWER, sent);
-        if sent % 150 == 149 {
+        if sent % 50 == 49 {
             stack.push(board.next_stats().get("stack"));
         }
     }
-    wait_for(&mut subscriber, POWER, TELEGRAMS as usize);
-    board.has_lost_nothing(TELEGRAMS);
+    wait_for(&mut subscriber, POWER, B::TELEGRAMS as usize);
+    board.has_lost_nothing(B::TELEGRAMS);
     for never in ["refused ", "fell", "dropped ", "rejected ", "disconnected "] {
         assert_eq!(board.count(never), 0, "{never}");
     }

@@ -255,11 +255,15 @@ pub fn a_meter_that_speaks_for_minutes_leaves_nothing_behind<B: Emulated>() {
         &file,
         &["--meter", "esmr50", "--count", &B::TELEGRAMS.to_string()],
     );
-    let recording = fs::read(&file).expect("telegrams");
-    let telegrams = each_of(&recording);
+    let bytes = fs::read(&file).expect("telegrams");
+    let telegrams = each_of(&bytes);
     assert_eq!(telegrams.len(), B::TELEGRAMS as usize);
     let Some(broker) = mosquitto() else { return };
-    let Some((mut board, _)) = at_broker::<B>(&broker, &With::default()) else {
+    let recording = With {
+        is_recording: true,
+        ..With::default()
+    };
+    let Some((mut board, _)) = at_broker::<B>(&broker, &recording) else {
         return;
     };
     let mut subscriber = broker.subscribe(POWER);

@@ -2,38 +2,55 @@
 
 mod support;
 
-use std::fs;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use metertrekker::app::server::PORT;
-use support::caller::{Caller, every_request};
-use support::peers::{Message, Mosquitto, Subscriber, free_port};
-use support::published::{
-    INFLUX, POWER, STATUS, mosquitto, of_the_meter, on, published_here, wait_for,
-};
+use serde_json::Value as Json;
+use support::caller::Caller;
+use support::emulator::Emulated;
+use support::peers::{Mosquitto, Subscriber};
+use support::published::{POWER, mosquitto, of_the_meter, published_here, wait_for};
 use support::qemu::fixture;
-use support::stand_in::{CUT, Chip, RESET, Run, With};
+use support::scenarios::scenarios;
+use support::stand_in::{CARD, CUT, Chip, REFUSED, RESET, Run, UNUSABLE};
 
-/// Samples a second, as the board's file says.
-const MAX_RATE: u32 = 50;
-
-/// A device that has been set up, and is in its network and at its broker.
-fn at_its_broker(broker: &Mosquitto) -> Option<(Chip, Run, Subscriber)> {
-    at_its_broker_with(broker, &With::default())
+scenarios! { Run:
+    every_meter_is_published_as_on_this_machine,
+    real_telegrams_are_published_as_on_this_machine,
+    telegrams_among_noise_and_parts_of_telegrams_are_published_as_on_this_machine,
+    a_broker_that_comes_back_is_served_again,
+    a_network_that_vanishes_and_comes_back_is_used_again,
+    a_broker_is_found_by_its_name,
+    what_was_published_is_remembered_across_a_restart,
+    line_settings_that_were_found_are_tried_first_after_a_restart,
+    a_meter_that_speaks_for_minutes_leaves_nothing_behind,
+    a_telegrams_messages_share_their_segments,
+    every_request_is_answered_as_on_this_machine,
+    one_too_many_is_turned_away_and_one_that_is_cut_anywhere_leaves_its_place,
+    one_that_never_reads_its_answers_keeps_nobody_waiting_and_loses_its_place,
+    the_time_is_that_of_a_real_server,
+    samples_have_the_telegrams_values,
+    a_command_over_mqtt_is_answered,
+    samples_go_through_a_broker,
+    what_is_set_survives_a_power_cut_and_the_log_tells_of_it,
 }
 
-fn at_its_broker_with(broker: &Mosquitto, with: &With<'_>) -> Option<(Chip, Run, Subscriber)> {
+/// A device that has been set up, with these words and arguments, in its network and at its broker.
+fn at_its_broker(
+    broker: &Mosquitto,
+    words: &[&str],
+    arguments: &[&str],
+) -> Option<(Run, Subscriber)> {
     let chip = Chip::new();
-    chip.set_up(broker)?;
+    chip.set_up(broker, &[])?;
     let subscriber = broker.subscribe("#");
-    let mut run = chip.start(with)?;
-    run.wait_for("network up 10.0.2.15", 1);
-    run.wait_for("connected ", 1);
-    Some((chip, run, subscriber))
+    let mut run = chip.start_on(words, arguments)?;
+    run.wait_for_event("network up 10.0.2.15", 1);
+    run.wait_for_event("connected ", 1);
+    Some((run, subscriber))
 }
 
 #[test]
@@ -44,10 +61,10 @@ fn a_new_device_is_set_up_over_its_console_and_publishes_as_this_machine_does() 
     };
     let Some(broker) = mosquitto() else { return };
     let chip = Chip::new();
-    let Some(mut run) = chip.start(&With::default()) else {
+    let Some(mut run) = chip.start() else {
         return;
     };
-    run.wait_for("network up 192.168.4.1", 1);
+    run.wait_for_event("network up 192.168.4.1", 1);
     // Longer than the transmitter's FIFO and what waits behind it.
     let info = run.ask(r#"{"cmd":"info"}"#);
     assert!(
@@ -55,214 +72,22 @@ fn a_new_device_is_set_up_over_its_console_and_publishes_as_this_machine_does() 
         "{info}"
     );
     assert!(info.ends_with('}') && info.len() > 400, "{info}");
-    run.set_up(&broker);
+    run.set_up(&broker, &[]);
     assert_eq!(run.end(), Some(RESET));
     let mut subscriber = broker.subscribe("#");
-    let mut run = chip.start(&With::default()).expect("QEMU");
-    run.wait_for("network up 10.0.2.15", 1);
+    let mut run = chip.start().expect("QEMU");
+    run.wait_for_event("network up 10.0.2.15", 1);
     run.send(&bytes);
     subscriber.wait_until("as many messages as on this machine", |messages| {
         of_the_meter(messages).len() >= expected.len()
     });
     assert_eq!(of_the_meter(&subscriber.messages()), expected);
-    let lines = |subscriber: &Subscriber| {
-        let measurement = |line: &String| line.split(',').next().unwrap_or_default().to_owned();
-        on(subscriber, INFLUX)
-            .iter()
-            .map(measurement)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(lines(&subscriber), ["electricity", "gas"]);
     run.is_well();
-    // The power goes, and with it all but flash: the gas meter's value is not published a second time.
-    run.console().kill();
-    let mut subscriber = broker.subscribe("#");
-    let mut run = chip.start(&With::default()).expect("QEMU");
-    run.wait_for("connected ", 1);
-    run.send(&bytes);
-    wait_for(&mut subscriber, POWER, 1);
-    subscriber.wait_until("a line", |messages| {
-        messages.iter().any(|message| message.topic == INFLUX)
-    });
-    assert_eq!(lines(&subscriber), ["electricity"]);
-    run.is_well();
-}
-
-/// How long nothing more is published when a telegram is done.
-const QUIET: Duration = Duration::from_millis(100);
-
-/// Sends a telegram, and waits until what it says is published: a meter sends the next after a second, not at once.
-fn tell(run: &mut Run, subscriber: &Subscriber, piece: &[u8]) {
-    let verdicts = |run: &Run| run.count("accepted ") + run.count("refused ");
-    let before = verdicts(run);
-    run.send(piece);
-    for _ in 0..1000 {
-        if verdicts(run) > before {
-            break;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    loop {
-        let published = subscriber.messages().len();
-        thread::sleep(QUIET);
-        if subscriber.messages().len() == published {
-            return;
-        }
-    }
-}
-
-/// Publishes these on both machines, one after the other, and compares. Returns the device, still on.
-fn are_published_as_here(pieces: &[Vec<u8>]) -> Option<(Mosquitto, Chip, Run, Subscriber)> {
-    let expected = published_here(&pieces.concat())?;
-    assert!(expected.len() > 10, "{}", expected.len());
-    let broker = mosquitto()?;
-    let (chip, mut run, mut subscriber) = at_its_broker(&broker)?;
-    for piece in pieces {
-        tell(&mut run, &subscriber, piece);
-    }
-    let count = |messages: &[Message]| of_the_meter(messages).len();
-    let mut seen = 0;
-    // As long as more and more are published.
-    while seen < expected.len() {
-        let messages = subscriber.wait_until("more messages", |messages| {
-            count(messages) > seen || count(messages) >= expected.len()
-        });
-        seen = count(&messages);
-    }
-    for (there, here) in of_the_meter(&subscriber.messages()).iter().zip(&expected) {
-        assert_eq!(there, here);
-    }
-    run.is_well();
-    assert_eq!(of_the_meter(&subscriber.messages()).len(), expected.len());
-    assert_eq!(run.count("dropped "), 0);
-    Some((broker, chip, run, subscriber))
-}
-
-#[test]
-fn every_meter_is_published_as_on_this_machine() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/meters");
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .expect("the fixtures")
-        .map(|file| file.expect("a file").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "p1"))
-        .collect();
-    names.sort();
-    assert!(names.len() > 100, "{}", names.len());
-    let read = |path: &std::path::PathBuf| fs::read(path).expect("a telegram");
-    let pieces: Vec<_> = names.iter().map(read).collect();
-    let Some((_broker, _chip, mut run, _subscriber)) = are_published_as_here(&pieces) else {
-        return;
-    };
-    // What was taken of the heap has been given back.
-    let counters = run.counters();
-    assert!(counters.get("heap_pieces") <= 4, "{counters:?}");
-    assert!(counters.get("heap_low") > 4096, "{counters:?}");
-    assert_eq!(counters.get("frames_thrown"), 0, "{counters:?}");
-    eprintln!("{counters:?}");
-}
-
-#[test]
-fn telegrams_among_noise_and_parts_of_telegrams_are_published_as_on_this_machine() {
-    let whole = fixture("meters/esmr50.p1");
-    let noise: Vec<u8> = (0..3_000_u32).map(|n| (n * 181 % 251) as u8).collect();
-    let mut pieces = Vec::new();
-    for between in [
-        &noise,
-        &whole[..400],
-        &whole[700..],
-        &fixture("broken/esmr50_crc.p1"),
-        &fixture("broken/esmr50_long_line.p1"),
-        &fixture("broken/esmr50_cut.p1"),
-        b"!",
-    ] {
-        pieces.push([&whole[..], between].concat());
-    }
-    pieces.push(whole);
-    are_published_as_here(&pieces);
-}
-
-#[test]
-fn a_broker_that_comes_back_is_served_again() {
-    let Some(mut broker) = mosquitto() else {
-        return;
-    };
-    let Some((_chip, mut run, mut subscriber)) = at_its_broker(&broker) else {
-        return;
-    };
-    run.send(&fixture("meters/esmr50.p1"));
-    wait_for(&mut subscriber, POWER, 1);
-    broker.stop();
-    run.wait_for("disconnected connect refused ", 1);
-    broker.start_again();
-    let mut subscriber = broker.subscribe("#");
-    run.wait_for("connected ", 2);
-    run.send(&fixture("meters/esmr50.p1"));
-    wait_for(&mut subscriber, POWER, 1);
-    assert!(on(&subscriber, STATUS).contains(&"online".into()));
-    run.is_well();
-}
-
-#[test]
-fn a_network_that_vanishes_and_comes_back_is_joined_again() {
-    let Some(broker) = mosquitto() else { return };
-    let Some((_chip, mut run, mut subscriber)) = at_its_broker(&broker) else {
-        return;
-    };
-    run.tell_monitor("set_link net0 off");
-    // It opens its access point meanwhile, and looks again after half a minute.
-    run.wait_for("stand-in: access point Metertrekker-c0ffee", 1);
-    run.wait_for("network up 192.168.4.1", 1);
-    run.tell_monitor("set_link net0 on");
-    thread::sleep(Duration::from_secs(15));
-    run.wait_for("network up 10.0.2.15", 2);
-    run.wait_for("connected ", 2);
-    run.send(&fixture("meters/esmr50.p1"));
-    wait_for(&mut subscriber, POWER, 1);
-    run.is_well();
-}
-
-#[test]
-fn line_settings_that_were_found_are_tried_first_after_a_restart() {
-    let Some(broker) = mosquitto() else { return };
-    let chip = Chip::new();
-    if chip.set_up(&broker).is_none() {
-        return;
-    }
-    let slow = With {
-        words: &["meter=9600"],
-        ..With::default()
-    };
-    let telegram = fixture("meters/dsmr22.p1");
-    let first_at = |run: &mut Run| {
-        let mut subscriber = broker.subscribe("#");
-        run.wait_for("connected ", 1);
-        // Every ten seconds, as such meters do.
-        let mut tries = 0;
-        while run.count("accepted ") == 0 {
-            run.send(&telegram);
-            tries += 1;
-            assert!(tries < 12);
-            for _ in 0..50 {
-                if run.count("accepted ") > 0 {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(100));
-            }
-        }
-        wait_for(&mut subscriber, POWER, 1);
-        run.count("silent ")
-    };
-    let mut run = chip.start(&slow).expect("QEMU");
-    assert!(first_at(&mut run) > 0, "it begins with the faster one");
-    run.is_well();
-    run.console().kill();
-    let mut run = chip.start(&slow).expect("QEMU");
-    assert_eq!(first_at(&mut run), 0);
 }
 
 /// What the log has kept, over the console.
 fn log_of(run: &mut Run) -> String {
-    run.wait_for("network up ", 1);
+    run.wait_for_event("network up ", 1);
     run.ask(r#"{"cmd":"getLog"}"#)
 }
 
@@ -278,20 +103,16 @@ fn the_log_tells_why_the_chip_was_reset() {
     ] {
         let chip = Chip::new();
         let word = format!("fault={fault}");
-        let with = With {
-            words: &[&word],
-            ..With::default()
-        };
-        let Some(mut run) = chip.start(&with) else {
+        let Some(mut run) = chip.start_with(&[&word]) else {
             return;
         };
         assert_eq!(run.end(), Some(RESET), "{fault}");
-        let mut run = chip.start(&With::default()).expect("QEMU");
+        let mut run = chip.start().expect("QEMU");
         let log = log_of(&mut run);
         assert!(log.contains(told), "{fault}: {log}");
         // Once: the next start is an ordinary one.
         run.console().kill();
-        let mut run = chip.start(&With::default()).expect("QEMU");
+        let mut run = chip.start().expect("QEMU");
         let log = log_of(&mut run);
         assert_eq!(log.matches(told).count(), 1, "{fault}: {log}");
     }
@@ -301,15 +122,15 @@ fn the_log_tells_why_the_chip_was_reset() {
 fn a_cut_of_power_at_any_word_of_flash_leaves_a_device_that_starts() {
     let Some(broker) = mosquitto() else { return };
     let chip = Chip::new();
-    if chip.start(&With::default()).is_none() {
+    if chip.start().is_none() {
         return;
     }
     let words = {
         let chip = Chip::new();
-        let mut run = chip.start(&With::default()).expect("QEMU");
-        run.set_up(&broker);
+        let mut run = chip.start().expect("QEMU");
+        run.set_up(&broker, &[]);
         assert_eq!(run.end(), Some(RESET));
-        run.last_counters().get("flash_written")
+        run.last_stats().get("flash_written")
     };
     assert!(words > 30, "{words}");
     let port = broker.port();
@@ -331,11 +152,7 @@ fn a_cut_of_power_at_any_word_of_flash_leaves_a_device_that_starts() {
 fn starts_after_a_cut(cut: u32, port: u16) {
     let chip = Chip::new();
     let word = format!("cut={cut}");
-    let with = With {
-        words: &[&word],
-        ..With::default()
-    };
-    let mut run = chip.start(&with).expect("QEMU");
+    let mut run = chip.start_with(&[&word]).expect("QEMU");
     // It may be off at any moment.
     while run.console().is_running() && run.count("network up ") == 0 {
         thread::sleep(Duration::from_millis(20));
@@ -357,7 +174,7 @@ fn starts_after_a_cut(cut: u32, port: u16) {
         ended == Some(CUT) || (ended == Some(RESET) && cut > 40),
         "cut {cut}: {ended:?}"
     );
-    let mut run = chip.start(&With::default()).expect("QEMU");
+    let mut run = chip.start().expect("QEMU");
     let started = |lines: &[String]| {
         let mut lines = lines.iter();
         lines
@@ -380,12 +197,103 @@ fn starts_after_a_cut(cut: u32, port: u16) {
     assert!(answer.contains(r#""interval":30"#), "cut {cut}: {answer}");
 }
 
-/// Words and arguments for a device whose access point is on a network of the test's.
-fn access_point<'a>(network: &'a str) -> With<'a> {
-    With {
-        words: &[],
-        arguments: Box::leak(Box::new(["-nic", network])),
+/// Where the board has its settings.
+const SETTINGS: std::ops::Range<usize> = 0x20_0000..0x20_4000;
+
+/// Sets a factor that tells which change it was.
+fn calibrate(number: u32) -> String {
+    format!(r#"{{"cmd":"calibration","cal":[1.{number:03},1,1,1,1,1]}}"#)
+}
+
+/// The number of the last change that was kept.
+fn calibrated(run: &mut Run) -> u32 {
+    let info = run.ask(r#"{"cmd":"info"}"#);
+    let json = info.strip_prefix("Info:").map(serde_json::from_str::<Json>);
+    let json = json
+        .and_then(Result::ok)
+        .unwrap_or_else(|| panic!("{info}"));
+    let factor = json["calibration"][0].as_f64().expect("a factor");
+    (1000.0 * factor - 1000.0).round() as u32
+}
+
+/// Changes a setting again and again until that takes an erase: the flash as it was before, and the number of the change.
+fn flash_before_an_erase() -> Option<(Vec<u8>, u32)> {
+    let (run, port) = Run::with_commands()?;
+    let mut caller = Caller::connect(port);
+    caller.ask(r#"{"cmd":"log","level":"error"}"#);
+    let mut before = fs::read(run.flash()).expect("the flash");
+    for number in 1..900 {
+        let answer = caller.ask(&calibrate(number));
+        assert!(answer.contains(r#""error":false"#), "{answer}");
+        let mut area = vec![0; SETTINGS.len()];
+        let mut file = File::open(run.flash()).expect("the flash");
+        file.seek(SeekFrom::Start(SETTINGS.start as u64))
+            .and_then(|_| file.read_exact(&mut area))
+            .expect("the settings");
+        // A bit that was 0.
+        if area
+            .iter()
+            .zip(&before[SETTINGS])
+            .any(|(new, old)| new & !old != 0)
+        {
+            return Some((before, number));
+        }
+        before[SETTINGS].copy_from_slice(&area);
     }
+    panic!("nothing was erased");
+}
+
+#[test]
+fn a_cut_of_power_within_an_erase_leaves_a_device_that_starts() {
+    let Some((flash, number)) = flash_before_an_erase() else {
+        return;
+    };
+    assert!(number > 10, "{number}");
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let flash = &flash;
+            scope.spawn(move || {
+                for seed in (thread..8).step_by(4) {
+                    starts_after_a_torn_erase(flash, number, seed);
+                }
+            });
+        }
+    });
+}
+
+fn starts_after_a_torn_erase(flash: &[u8], number: u32, seed: u32) {
+    let chip = Chip::new();
+    fs::write(chip.flash(), flash).expect("the flash");
+    let tear = format!("tear={seed}");
+    let mut run = chip.start_with(&[&tear]).expect("QEMU");
+    run.wait_for_event("network up 192.168.4.1", 1);
+    // The start has written something, too.
+    let mut last = number;
+    run.types(&calibrate(number));
+    while run.console().is_running() && last < number + 20 {
+        thread::sleep(Duration::from_millis(300));
+        last += 1;
+        run.types(&calibrate(last));
+    }
+    assert_eq!(run.end(), Some(CUT), "seed {seed}");
+    let mut run = chip.start().expect("QEMU");
+    run.wait_for_event("network up 192.168.4.1", 1);
+    let kept = calibrated(&mut run);
+    // The one that was erased for, or the one before.
+    assert!(
+        (number - 1..=last).contains(&kept),
+        "seed {seed}: {kept} of {last}"
+    );
+    let settings = run.ask(r#"{"cmd":"settings"}"#);
+    assert!(
+        settings.contains(r#""interval":0,"#),
+        "seed {seed}: {settings}"
+    );
+    // And takes new ones.
+    run.order(&calibrate(999));
+    run.cut_power();
+    run.wait_for_event("network up 192.168.4.1", 1);
+    assert_eq!(calibrated(&mut run), 999, "seed {seed}");
 }
 
 #[test]
@@ -394,16 +302,16 @@ fn a_wrong_password_is_told_and_the_access_point_stays_open_and_gives_addresses(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = listener.local_addr().expect("its address").port();
     let cable = format!("socket,model=open_eth,connect=127.0.0.1:{port}");
-    let Some(mut run) = chip.start(&access_point(&cable)) else {
+    let Some(mut run) = chip.start_on(&[], &["-nic", &cable]) else {
         return;
     };
     let (air, _) = listener.accept().expect("QEMU");
     let mut station = Station::new(air);
-    run.wait_for("network up 192.168.4.1", 1);
+    run.wait_for_event("network up 192.168.4.1", 1);
     let answer = run.ask(r#"{"cmd":"addWifi","payload":{"ssid":"home","pwd":"secret-2"}}"#);
     assert!(answer.contains(r#""error":false"#), "{answer}");
     station.is_given_an_address();
-    run.wait_for("Info:[W]01/01 01:00:", 1);
+    run.wait_for_event("Info:[W]01/01 01:00:", 1);
     // It has looked after half a minute at most.
     for _ in 0..3 {
         if run
@@ -514,61 +422,19 @@ fn datagram(from: [u8; 6], message: &[u8]) -> Vec<u8> {
     frame
 }
 
-#[test]
-fn every_request_is_answered_as_on_this_machine() {
-    let port = free_port();
-    let network = format!(
-        "user,model=open_eth,net=192.168.4.0/24,host=192.168.4.2,dhcpstart=192.168.4.15,hostfwd=tcp:127.0.0.1:{port}-192.168.4.1:{PORT}"
-    );
-    let chip = Chip::new();
-    let Some(mut run) = chip.start(&With::default()) else {
-        return;
-    };
-    run.wait_for("network up 192.168.4.1", 1);
-    // As that machine's, which asks no server for the time.
-    let answer = run.ask(r#"{"cmd":"settings","payload":{"interval":0,"time_server":"-"}}"#);
-    assert!(answer.contains(r#""error":false"#), "{answer}");
-    assert_eq!(run.end(), Some(RESET));
-    let mut run = chip.start(&access_point(&network)).expect("QEMU");
-    run.wait_for("network up 192.168.4.1", 1);
-    run.send(&fixture("meters/esmr50.p1"));
-    run.wait_for("accepted ", 1);
-    let mut caller = Caller::connect(port);
-    let count = every_request(
-        &mut caller,
-        "Metertrekker-c0ffee",
-        [192, 168, 4, 1],
-        |device| {
-            device.set_max_rate(MAX_RATE);
-            device.has_no_outlet();
-        },
-    );
-    assert!(count > 90, "{count}");
-    // A change of settings goes deepest.
-    let set = caller.ask(r#"{"cmd":"mqttServer","payload":{"server":"192.0.2.1"}}"#);
-    assert!(set.contains(r#""error":false"#), "{set}");
-    assert_eq!(run.end(), Some(RESET), "it is to be started again");
-    let counters = run.last_counters();
-    assert_eq!(counters.get("radio_buffers"), 0, "{counters:?}");
-    eprintln!("{counters:?}");
-}
-
 /// Instructions take the time that 31 million in a second take, and time stands still while QEMU waits for this machine.
 #[test]
 fn nothing_of_ours_keeps_the_radio_waiting() {
     let Some(broker) = mosquitto() else { return };
-    let counted = With {
-        words: &["exact=true"],
-        arguments: &["-nic", "user,model=open_eth,id=net0", "-icount", "shift=5"],
-    };
-    let Some((_chip, mut run, mut subscriber)) = at_its_broker_with(&broker, &counted) else {
+    let counted = [&CARD[..], &["-icount", "shift=5"]].concat();
+    let Some((mut run, mut subscriber)) = at_its_broker(&broker, &["exact=true"], &counted) else {
         return;
     };
     for count in 1..=5 {
         run.send(&fixture("meters/esmr50.p1"));
         wait_for(&mut subscriber, POWER, count);
     }
-    let counters = run.counters();
+    let counters = run.next_stats();
     eprintln!("{counters:?}");
     assert!(counters.get("longest_us") < 10_000, "{counters:?}");
     // Each takes a chip some microseconds, and nobody has measured how many.
@@ -579,18 +445,209 @@ fn nothing_of_ours_keeps_the_radio_waiting() {
 #[test]
 fn a_heap_that_fails_now_and_then_loses_nothing_for_good() {
     let Some(broker) = mosquitto() else { return };
-    let failing = With {
-        words: &["fail=7"],
-        ..With::default()
-    };
-    let Some((_chip, mut run, mut subscriber)) = at_its_broker_with(&broker, &failing) else {
+    let Some((mut run, mut subscriber)) = at_its_broker(&broker, &["fail=7"], &CARD) else {
         return;
     };
     for count in 1..=5 {
         run.send(&fixture("meters/esmr50.p1"));
         wait_for(&mut subscriber, POWER, count);
     }
-    let counters = run.counters();
+    let counters = run.next_stats();
     assert!(counters.get("heap_refused") > 5, "{counters:?}");
     run.is_well();
+}
+
+/// What a chip would not forgive, by the word that has the stand-in do it, and what it says then.
+const MISUSES: &[(&str, &str)] = &[
+    (
+        "post_to_nobody",
+        "a message for task 20, which is not there",
+    ),
+    ("post_too_high", "a message for task 32"),
+    ("task_priority", "system_os_task: priority 3, length 1"),
+    ("task_queue", "system_os_task: priority 1, length 0"),
+    (
+        "task_masked",
+        "system_os_task lets interrupts into a critical section",
+    ),
+    ("task_ends_masked", "a task ends with interrupts masked"),
+    ("timer_armed", "ets_timer_setfn with an armed timer"),
+    (
+        "timer_no_function",
+        "ets_timer_arm_new with a timer that has no function",
+    ),
+    ("timer_no_time", "ets_timer_arm_new with a time of 0"),
+    ("timer_too_long", "ets_timer_arm_new with a time of 6870948"),
+    (
+        "timer_interrupt",
+        "ets_timer_arm_new is called by an interrupt",
+    ),
+    (
+        "timer_masked",
+        "ets_timer_disarm lets interrupts into a critical section",
+    ),
+    ("flash_unaligned", "spi_flash_read: 4 bytes at 100002 and "),
+    (
+        "flash_unaligned_memory",
+        "spi_flash_read: 4 bytes at 100000 and ",
+    ),
+    ("flash_bytes", "spi_flash_read: 5 bytes at 100000 and "),
+    ("flash_beyond", "spi_flash_read: 4 bytes at 400000"),
+    (
+        "flash_unerased",
+        "spi_flash_write at 100000: a bit is 0 that is to be 1",
+    ),
+    (
+        "flash_interrupt",
+        "spi_flash_read is called by an interrupt",
+    ),
+    (
+        "flash_erase_beyond",
+        "spi_flash_erase_sector: 4096 bytes at 400000",
+    ),
+    (
+        "flash_erase_masked",
+        "spi_flash_erase_sector lets interrupts into a critical section",
+    ),
+    (
+        "partitions_missing",
+        "system_partition_table_regist: there is no part 4",
+    ),
+    (
+        "partitions_overlap",
+        "system_partition_table_regist: the part at 3fc000",
+    ),
+    ("rtc_beyond", "system_rtc_mem_read: 12 bytes at block 190"),
+    ("rtc_bytes", "system_rtc_mem_write: 3 bytes at block 100"),
+    ("heap_foreign", "): the heap does not have it"),
+    ("heap_twice", ") a second time"),
+    ("heap_behind", "somebody wrote behind the "),
+    ("heap_far_behind", "the heap is overwritten at "),
+    ("heap_interrupt", "pvPortMalloc is called by an interrupt"),
+    (
+        "heap_masked",
+        "pvPortMalloc lets interrupts into a critical section",
+    ),
+    (
+        "buffer_foreign",
+        "system_pp_recycle_rx_pkt: the radio does not have ",
+    ),
+    (
+        "buffer_twice",
+        "system_pp_recycle_rx_pkt: a buffer is given back twice",
+    ),
+    (
+        "frame_headroom",
+        "linkoutput: 32 bytes before the frame, where the radio writes 36",
+    ),
+    ("frame_short", "linkoutput: a frame of 13 bytes"),
+    ("frame_parts", "linkoutput: a frame of 60 bytes"),
+    ("frame_gone", "linkoutput over an interface that is gone"),
+    ("frame_nowhere", "linkoutput without an interface"),
+    ("wifi_mode", "wifi_set_opmode_current: 4"),
+    ("wifi_power", "system_phy_set_max_tpw: 83"),
+    (
+        "wifi_auto_connect",
+        "wifi_station_set_auto_connect is refused without a station",
+    ),
+    (
+        "wifi_no_station",
+        "wifi_station_dhcpc_stop is refused without a station",
+    ),
+    (
+        "wifi_left_alone",
+        "nobody has switched off that the station connects by itself",
+    ),
+    (
+        "wifi_access_point",
+        "wifi_softap_set_config_current: what the SDK does not take",
+    ),
+    (
+        "wifi_config_masked",
+        "wifi_station_set_config_current lets interrupts into a critical section",
+    ),
+    ("wifi_sleep", "wifi_set_sleep_type: 1, access point false"),
+    (
+        "wifi_sleep_kind",
+        "wifi_fpm_set_sleep_type: 1 stops more than the radio",
+    ),
+    (
+        "wifi_sleep_not_open",
+        "wifi_fpm_do_sleep: mode 0, let in false, ",
+    ),
+    (
+        "wifi_wake_by_mode",
+        "wifi_set_opmode_current: 1 while the radio is made to sleep",
+    ),
+    ("wifi_close_asleep", "wifi_fpm_close while the radio sleeps"),
+    (
+        "uart_empty",
+        "the glue reads a byte from UART0 that did not come",
+    ),
+    (
+        "uart_full",
+        "the glue sends a byte that UART0 has no room for",
+    ),
+    ("uart_unknown", "the glue reads UART0's register 6000003c"),
+    (
+        "uart_unknown_write",
+        "the glue writes UART0's register 6000003c",
+    ),
+    (
+        "uart_not_quieted",
+        "the UART's handler does not quiet its interrupt",
+    ),
+    (
+        "uart_hasty",
+        "handlers of interrupts interrupt each other without end",
+    ),
+    (
+        "interrupt_unknown",
+        "ets_isr_attach: the stand-in has no interrupt 4",
+    ),
+    ("interrupt_mask_unknown", "ets_isr_unmask: 10"),
+    ("exception_unknown", "an exception handler for cause 64"),
+    ("exception_unhandled", "has no handler"),
+];
+
+#[test]
+fn what_a_chip_would_not_forgive_ends_the_emulator_with_a_sentence() {
+    let Some(mut run) = Chip::new().start_with(&["misuse=?"]) else {
+        return;
+    };
+    assert_eq!(run.end(), Some(UNUSABLE));
+    let lines = run.running().lines();
+    let lines = lines.iter();
+    let known = lines.filter_map(|line| line.strip_prefix("stand-in: misuse="));
+    let tried: Vec<&str> = MISUSES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(known.collect::<Vec<_>>(), tried);
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                for (name, sentence) in MISUSES.iter().skip(thread).step_by(4) {
+                    is_refused(name, sentence);
+                }
+            });
+        }
+    });
+}
+
+fn is_refused(name: &str, sentence: &str) {
+    let mut run = Chip::new()
+        .start_with(&[&format!("misuse={name}")])
+        .expect("QEMU");
+    while run.console().is_running() {
+        // Which raises an interrupt.
+        run.types("");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(run.end(), Some(REFUSED), "{name}");
+    let lines = run.running().lines();
+    let mut own = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("stand-in: "));
+    assert!(
+        own.any(|line| line.contains(sentence)),
+        "{name}: {lines:#?}"
+    );
 }

@@ -5,129 +5,46 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use metertrekker::{
     app::{outlet, server::PORT},
     settings::KEYS,
 };
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use serde_json::Value as Json;
-use support::caller::{Caller, every_request};
+use support::caller::Caller;
 use support::child::{PATIENCE, Running};
 use support::firmware::{self, text};
 use support::namespace::is_inside;
-use support::peers::{
-    Chrony, Message, Mosquitto, MosquittoConfig, Subscriber, find, free_port, resolver, services,
-    wait_for_all,
-};
-use support::qemu::{Board, fixture, ledger, qemu};
+use support::peers::{find, free_port, resolver, services, wait_for_all};
+use support::qemu::{Board, fixture, forwarded, qemu};
 use support::samples::{changes, packet, recorded, sample, samples, spoken};
-use support::telegram::telegram;
+use support::scenarios::{VOLTAGE, scenarios};
 
-/// Clients at a time, as the board's file says.
-const SESSIONS: usize = 3;
-
-/// Samples a second, likewise.
-const MAX_RATE: u32 = 32_000;
+scenarios! { Board:
+    every_request_is_answered_as_on_this_machine,
+    one_too_many_is_turned_away_and_one_that_is_cut_anywhere_leaves_its_place,
+    one_that_never_reads_its_answers_keeps_nobody_waiting_and_loses_its_place,
+    the_time_is_that_of_a_real_server,
+    samples_have_the_telegrams_values,
+    a_command_over_mqtt_is_answered,
+    samples_go_through_a_broker,
+    what_is_set_survives_a_power_cut_and_the_log_tells_of_it,
+}
 
 /// The image with the commands' port forwarded to a free one.
 fn start(words: &[&str]) -> Option<(Board, u16)> {
-    let (board, port, _) = start_with_streams(words)?;
+    let (board, [port]) = Board::with_ports([PORT], words)?;
     Some((board, port))
 }
-
-/// The same with the raw streams' port forwarded too.
-fn start_with_streams(words: &[&str]) -> Option<(Board, u16, u16)> {
-    let (port, streams) = (free_port(), free_port());
-    let forwarded = forwarded(&[(port, PORT), (streams, outlet::PORT)]);
-    let network = format!("user,model=open_eth{forwarded}");
-    let board = begin(&["-nic", &network], words)?;
-    Some((board, port, streams))
-}
-
-/// Ports of this machine that are the board's.
-fn forwarded(ports: &[(u16, u16)]) -> String {
-    let ports = ports.iter();
-    ports
-        .map(|(here, there)| format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"))
-        .collect()
-}
-
-/// The image in a network, once it has an address.
-fn begin(network: &[&str], words: &[&str]) -> Option<Board> {
-    let own = ["interval=0", "stats=1", "time_server=-"];
-    let mut board = Board::begin(network, &[&own, words].concat())?;
-    board.connect();
-    board.wait_for_event("network up", 1);
-    Some(board)
-}
-
-const VOLTAGE: &str = r#"{"cmd":"getVoltage"}"#;
 
 /// Has the meter speak until the board has understood it.
 fn tell(board: &mut Board) {
     board.send(&fixture("meters/esmr50.p1"));
     board.wait_for_event("accepted", 1);
-}
-
-#[test]
-fn every_request_is_answered_as_on_this_machine() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = format!("state={}", folder.path().join("state").display());
-    let Some((mut board, port)) = start(&[&state]) else {
-        return;
-    };
-    tell(&mut board);
-    let mut caller = Caller::connect(port);
-    let count = every_request(&mut caller, "Metertrekker-qemu", [10, 0, 2, 15], |device| {
-        device.set_max_rate(MAX_RATE);
-    });
-    assert!(count > 90, "{count}");
-    // A change of settings goes deepest.
-    let set = caller.ask(r#"{"cmd":"mqttServer","payload":{"server":"192.0.2.1"}}"#);
-    assert!(set.contains(r#""error":false"#), "{set}");
-    assert_eq!(
-        board.console().wait_for_end().code(),
-        Some(6),
-        "it is to be started again"
-    );
-    let stats = board.wait_for_stats("counters", |_| true);
-    assert!(stats.get("stack") <= ledger("stack"), "{stats:?}");
-    assert!(stats.get("stack_start") <= ledger("stack"), "{stats:?}");
-}
-
-#[test]
-fn one_too_many_is_turned_away_and_one_that_is_cut_anywhere_leaves_its_place() {
-    let Some((mut board, port)) = start(&[]) else {
-        return;
-    };
-    tell(&mut board);
-    let mut inside: Vec<Caller> = (0..SESSIONS).map(|_| Caller::connect(port)).collect();
-    for _ in 0..3 {
-        let mut next = Caller::answered(port);
-        assert!(next.line().contains("already"), "it is told so");
-        assert_eq!(next.line(), "", "it is closed");
-    }
-    for caller in &mut inside {
-        assert!(caller.ask(VOLTAGE).contains("voltage"));
-    }
-    // At every byte. The other places are taken, so the one that is cut has to be free again each time.
-    let line = format!("{VOLTAGE}\n");
-    let mut last = inside.pop().expect("one");
-    for length in 0..=line.len() {
-        let part = line.as_bytes().get(..length).expect("a part");
-        (&last.stream).write_all(part).expect("it is taken");
-        last.stream.shutdown(Shutdown::Both).expect("it is cut");
-        last = Caller::connect(port);
-    }
-    inside.push(last);
-    for caller in &mut inside {
-        assert!(caller.ask(VOLTAGE).contains(r#""error":false"#));
-    }
 }
 
 /// A client that orders all samples there are and never reads.
@@ -163,99 +80,6 @@ fn one_that_never_reads_keeps_nobody_waiting_and_loses_its_place() {
     for caller in others.iter_mut().chain([&mut next]) {
         assert_eq!(caller.ask_json(info)["state"], "idle");
     }
-}
-
-#[test]
-fn the_time_is_that_of_a_real_server() {
-    let Some(mut chrony) = Chrony::start() else {
-        return;
-    };
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = format!("state={}", folder.path().join("state").display());
-    let Some((mut board, port)) = start(&[&state]) else {
-        return;
-    };
-    let meters_time = ["0-0:1.0.0(200101120000W)"];
-    board.send(&telegram("ABC5meter", &meters_time));
-    board.wait_for_event("accepted", 1);
-    let mut caller = Caller::connect(port);
-    let server = format!(r#""server":"10.0.2.2","port":{}"#, chrony.port());
-    caller.send(&format!(r#"{{"cmd":"timeServer","payload":{{{server}}}}}"#));
-    let mut lines = vec![caller.line()];
-    while !lines
-        .iter()
-        .any(|line| line.contains(r#""cmd":"timeServer""#))
-    {
-        lines.push(caller.line());
-    }
-    let is_set = |line: &String| line.contains("The clock was set forward by ");
-    // A busy machine may be too late for its 200 ms, and is asked again.
-    for _ in 0..20 {
-        caller.send(r#"{"cmd":"ntp"}"#);
-        while !lines
-            .last()
-            .is_some_and(|line: &String| line.contains(r#""cmd":"ntp""#))
-        {
-            lines.push(caller.line());
-        }
-        if lines.iter().any(is_set) {
-            break;
-        }
-        lines.push(String::new());
-    }
-    let set = lines.iter().find(|line| is_set(line));
-    let set = set.unwrap_or_else(|| panic!("no time: {lines:?}"));
-    let by = set
-        .rsplit("forward by ")
-        .next()
-        .and_then(|by| by.split(' ').next());
-    let by: u64 = by.and_then(|by| by.parse().ok()).expect("seconds");
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("a clock");
-    // 2020-01-01 11:00:00 UTC, and how long the test has taken.
-    let before = now.as_secs() - by;
-    assert!(before.abs_diff(1_577_876_400) < 120, "{set}");
-    chrony.stop();
-    caller.send(r#"{"cmd":"ntp"}"#);
-    caller.told("Error syncing time");
-}
-
-#[test]
-fn samples_have_the_telegrams_values() {
-    let Some((mut board, port)) = start(&[]) else {
-        return;
-    };
-    board.send(&spoken(1));
-    board.wait_for_event("accepted", 1);
-    let mut caller = Caller::connect(port);
-    caller.ask(r#"{"cmd":"log","level":"error"}"#);
-    let request = r#"{"cmd":"sample","payload":{"type":"TCP","rate":32000,"flowCtr":true}}"#;
-    let answer = caller.ask_json(request);
-    assert_eq!(answer["samplingrate"], MAX_RATE);
-    caller.send(r#"{"cmd":"reqSamples","samples":1000}"#);
-    let mut got = Vec::new();
-    let mut count = 0;
-    let mut take = |got: &mut Vec<_>, least: usize| {
-        while got.len() < least {
-            let (number, samples) = packet(&mut caller.lines);
-            assert_eq!(number, count);
-            count += 1;
-            got.extend(samples);
-        }
-        got.len()
-    };
-    assert_eq!(take(&mut got, 1000), 1000);
-    board.send(&spoken(2));
-    board.wait_for_event("accepted", 2);
-    (&caller.stream)
-        .write_all(b"{\"cmd\":\"cts\",\"value\":true}\n")
-        .expect("it is taken");
-    while changes(&got).len() < 2 {
-        let least = got.len() + 1000;
-        take(&mut got, least);
-    }
-    assert_eq!(changes(&got), [1, 2].map(sample));
 }
 
 #[test]
@@ -298,7 +122,7 @@ fn the_raw_stream_is_recorded() {
     let Some(ffmpeg) = find("ffmpeg", "apt-get install ffmpeg") else {
         return;
     };
-    let Some((mut board, port, streams)) = start_with_streams(&[]) else {
+    let Some((mut board, [port, streams])) = Board::with_ports([PORT, outlet::PORT], &[]) else {
         return;
     };
     board.send(&spoken(1));
@@ -387,7 +211,7 @@ fn a_resolver_finds_the_board_and_follows_its_new_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = format!("state={}", folder.path().join("state").display());
     let words = ["name=meter1", &state];
-    let mut board = begin(network.as_flattened(), &words).expect("QEMU");
+    let mut board = Board::in_network(network.as_flattened(), &words).expect("QEMU");
     // After the board, which carries the tap device.
     let Some(mut first) = resolver("10.0.2.50") else {
         return;
@@ -400,7 +224,7 @@ fn a_resolver_finds_the_board_and_follows_its_new_name() {
     // Another name starts the board over.
     assert_eq!(board.console().wait_for_end().code(), Some(6));
     drop(board);
-    let _board = begin(network.as_flattened(), &words).expect("QEMU");
+    let _board = Board::in_network(network.as_flattened(), &words).expect("QEMU");
     wait_for_all(&mut first, &services("kitchen", "kitchen", "10.0.2.15"));
     let mut caller = Caller::connect(port);
     assert_eq!(caller.ask_json(r#"{"cmd":"info"}"#)["name"], "kitchen");
@@ -409,103 +233,6 @@ fn a_resolver_finds_the_board_and_follows_its_new_name() {
     thread::sleep(Duration::from_secs(3));
     let mut late = resolver("10.0.2.50").expect("a resolver, again");
     wait_for_all(&mut late, &services("kitchen", "kitchen", "10.0.2.15"));
-}
-
-fn mosquitto() -> Option<Mosquitto> {
-    Mosquitto::start(MosquittoConfig::default())
-}
-
-/// It is connected a little earlier than it listens to commands.
-fn wait_until_it_listens(subscriber: &mut Subscriber) {
-    subscriber.wait_until("its status", |messages| {
-        let mut messages = messages.iter();
-        messages.any(|message| message.topic == "powermeter/meter1/state/sample")
-    });
-}
-
-#[test]
-fn a_command_over_mqtt_is_answered() {
-    let Some(broker) = mosquitto() else { return };
-    let Some(mut board) = Board::with_broker(&broker, &["name=meter1", "time_server=-"]) else {
-        return;
-    };
-    let mut subscriber = broker.subscribe("powermeter/#");
-    board.wait_for_event("connected", 1);
-    tell(&mut board);
-    wait_until_it_listens(&mut subscriber);
-    broker.publish("powermeter/meter1/cmd", VOLTAGE, 0, false);
-    subscriber.wait_until("the answer", |messages| {
-        let mut messages = messages.iter();
-        messages.any(|message| {
-            message.topic == "powermeter/meter1/state/info" && message.text().contains("voltage")
-        })
-    });
-}
-
-#[test]
-fn samples_go_through_a_broker() {
-    let Some(broker) = mosquitto() else { return };
-    let Some(mut board) = Board::with_broker(&broker, &["name=meter1", "time_server=-"]) else {
-        return;
-    };
-    let mut subscriber = broker.subscribe("powermeter/#");
-    board.wait_for_event("connected", 1);
-    board.send(&spoken(1));
-    board.wait_for_event("accepted", 1);
-    let order = r#"{"cmd":"sample","payload":{"type":"MQTT","rate":20,"measures":"v,i_L1"}}"#;
-    wait_until_it_listens(&mut subscriber);
-    broker.publish("powermeter/meter1/cmd", order, 0, false);
-    let sent = |messages: &[Message]| -> Vec<String> {
-        let own = messages
-            .iter()
-            .filter(|m| m.topic == "powermeter/meter1/state/info");
-        let json = own.filter_map(|m| serde_json::from_str::<Json>(&m.text()).ok());
-        json.filter(|json| json["values"].is_array())
-            .map(|json| json["values"].to_string())
-            .collect()
-    };
-    subscriber.wait_until("5 samples", |messages| sent(messages).len() >= 5);
-    board.send(&spoken(2));
-    let last = |messages: &[Message]| sent(messages).pop();
-    let new = subscriber.wait_until("a new sample", |messages| {
-        last(messages).is_some_and(|values| values == "[231.2,3000]")
-    });
-    let mut values = sent(&new);
-    values.dedup();
-    assert_eq!(values, ["[231.1,2000]", "[231.2,3000]"]);
-    broker.publish("powermeter/meter1/cmd", r#"{"cmd":"stop"}"#, 0, false);
-    subscriber.wait_until("off", |messages| {
-        let mut messages = messages.iter();
-        messages.any(|message| {
-            message.topic == "powermeter/meter1/state/sample" && message.text() == "off"
-        })
-    });
-}
-
-#[test]
-fn what_is_set_survives_a_power_cut_and_the_log_tells_of_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let words = ["state", "log"].map(|name| {
-        let path = folder.path().join(name);
-        format!("{name}={}", path.display())
-    });
-    let words = words.each_ref().map(String::as_str);
-    let Some((board, port)) = start(&words) else {
-        return;
-    };
-    let mut caller = Caller::connect(port);
-    assert!(caller.ask(r#"{"cmd":"foo"}"#).contains("unknown command"));
-    let calibration = r#"{"cmd":"calibration","cal":[1.5,1,1,1,1,1]}"#;
-    assert!(caller.ask(calibration).contains(r#""error":false"#));
-    // Killed, like a power cut.
-    drop(board);
-    let (_board, port) = start(&words).expect("QEMU");
-    let mut caller = Caller::connect(port);
-    let info = caller.ask(r#"{"cmd":"info"}"#);
-    assert!(info.contains(r#""calibration":[1.5,1,1,1,1,1]"#), "{info}");
-    let log = caller.ask(r#"{"cmd":"getLog"}"#);
-    assert_eq!(log.matches("Reboot").count(), 2, "{log}");
-    assert!(log.contains("Received unknown command"), "{log}");
 }
 
 /// The port that a run says it serves.

@@ -16,7 +16,7 @@
 //! | `disconnected STEP REASON SECONDS` | the connection failed or was lost; the next attempt |
 //! | `rejected CODE` | the broker refused a message, with an MQTT 5 reason code |
 //! | `dropped WHAT` | `superseded`, `too_large`, `unacknowledged` or `in_flight` |
-//! | `stats NAME=COUNT …` | the counters of [`Stats`], then the board's own |
+//! | `stats NAME=COUNT …` | the counters of [`Stats`], then the board's own; in several lines where the console is slow |
 //!
 //! `STEP` is `name`, `connect`, `transport` (`REASON` then names the error), `refused` (an MQTT 5
 //! reason code), `timeout`, `closed`, `protocol` or `settings` (`-`). Seconds have one decimal.
@@ -60,8 +60,19 @@ impl<W: uWrite> Report<W> {
         });
     }
 
-    /// The counters, and then those of the board.
+    /// The counters, and then those of the board, in one line.
     pub fn stats(&self, stats: &Stats, board: &[(&str, u32)]) {
+        self.some_stats(stats, board, 0, usize::MAX);
+    }
+
+    /// A line with `most` of them from the `first` on; `false` when there are none.
+    pub fn some_stats(
+        &self,
+        stats: &Stats,
+        board: &[(&str, u32)],
+        first: usize,
+        most: usize,
+    ) -> bool {
         let errors = stats.line_errors.get();
         let common = [
             ("accepted", stats.accepted.get()),
@@ -85,13 +96,17 @@ impl<W: uWrite> Report<W> {
             ("lost_commands", stats.lost_commands.get()),
             ("storage_errors", stats.storage_errors.get()),
         ];
-        self.write(|output| {
-            uwrite!(output, "stats")?;
-            for (name, count) in common.iter().chain(board) {
-                uwrite!(output, " {}={}", *name, *count)?;
-            }
-            uwriteln!(output, "")
-        });
+        let is_there = first < common.len() + board.len();
+        if is_there {
+            self.write(|output| {
+                uwrite!(output, "stats")?;
+                for (name, count) in common.iter().chain(board).skip(first).take(most) {
+                    uwrite!(output, " {}={}", *name, *count)?;
+                }
+                uwriteln!(output, "")
+            });
+        }
+        is_there
     }
 }
 
@@ -268,5 +283,22 @@ mod tests {
         assert!(line.starts_with("stats accepted=600 refused=0 "), "{line}");
         assert!(line.ends_with(" storage_errors=0 stack=4000\n"), "{line}");
         assert_eq!(line.lines().count(), 1);
+    }
+
+    #[test]
+    fn counters_in_several_lines_are_the_same() {
+        let stats = Stats::new();
+        stats.published.add(600);
+        let board = [("heap", 20_000), ("stack", 4_000)];
+        let whole = written(|report| report.stats(&stats, &board));
+        let parts = written(|report| {
+            let mut first = 0;
+            while report.some_stats(&stats, &board, first, 8) {
+                first += 8;
+            }
+        });
+        assert_eq!(parts.lines().count(), 3);
+        let joined: String = parts.replace("\nstats", "");
+        assert_eq!(joined, whole);
     }
 }

@@ -27,7 +27,8 @@ use serde_json::Value as Json;
 use super::child::PATIENCE;
 use super::qemu::fixture;
 
-type TheDevice<'d, 'f> = Device<'d, 'f, RamFlash<4096, 2>>;
+/// A device on this machine, with its flash in memory.
+pub type TheDevice<'d, 'f> = Device<'d, 'f, RamFlash<4096, 2>>;
 
 /// A client over the emulated network.
 pub struct Caller {

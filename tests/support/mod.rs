@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod child;
+pub mod emulator;
 pub mod firmware;
 pub mod golden;
 pub mod influx_line;
@@ -11,6 +12,7 @@ pub mod peers;
 pub mod published;
 pub mod qemu;
 pub mod samples;
+pub mod scenarios;
 pub mod second_reader;
 pub mod stand_in;
 pub mod telegram;

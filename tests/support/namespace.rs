@@ -1,7 +1,10 @@
 //! A network of a test's own, in which nobody is disturbed.
 
 use std::env;
+use std::fs;
+use std::net::UdpSocket;
 use std::process::Command;
+use std::thread;
 
 use super::peers::{did_not_run, find};
 
@@ -51,4 +54,58 @@ pub fn is_inside(test: &str) -> bool {
     }
     assert!(output.status.success(), "{out}\n{err}");
     false
+}
+
+/// Runs the test once more, alone in namespaces of its own, where `resolv.conf` names a server on the loopback; `true` there.
+pub fn is_inside_with_names(test: &str) -> bool {
+    const INSIDE: &str = "METERTREKKER_IN_NAMESPACES";
+    if env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let Some(unshare) = find("unshare", "apt-get install util-linux") else {
+        return false;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = folder.path().join("resolv.conf");
+    fs::write(&servers, "nameserver 127.0.0.1\n").expect("it is written");
+    let script = r#"ip link set lo up && mount --bind "$1" /etc/resolv.conf && shift && exec "$@""#;
+    let output = Command::new(unshare)
+        .args([
+            "--map-root-user",
+            "--net",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ])
+        .arg(&servers)
+        .arg(env::current_exe().expect("this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare starts");
+    assert!(output.status.success(), "{output:?}");
+    false
+}
+
+/// Answers questions for IPv4 addresses (RFC 1035 §4.1): one name is known.
+pub fn serve_names(known: &'static [u8], address: [u8; 4]) {
+    let socket = UdpSocket::bind("127.0.0.1:53").expect("the name server's port");
+    thread::spawn(move || {
+        let mut question = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut question) {
+            let question = &question[..length];
+            let found = question[12..].starts_with(known);
+            let mut answer = question.to_vec();
+            // A response, recursion available; NXDOMAIN for other names.
+            answer[2..4].copy_from_slice(&[0x81, if found { 0x80 } else { 0x83 }]);
+            if found {
+                answer[7] = 1;
+                answer.extend([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                answer.extend(address);
+            }
+            socket.send_to(&answer, client).expect("an answer is sent");
+        }
+    });
 }

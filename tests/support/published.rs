@@ -1,6 +1,8 @@
 //! What the firmware publishes in an emulator, beside what it publishes on this machine.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use super::firmware::{self, text};
 use super::peers::{Message, Mosquitto, MosquittoConfig, Subscriber};
@@ -42,6 +44,20 @@ pub fn wait_for(subscriber: &mut Subscriber, topic: &str, count: usize) {
             .count()
             >= count
     });
+}
+
+/// Waits until no message has come for so long.
+pub fn wait_for_quiet(subscriber: &Subscriber, quiet: Duration) {
+    let count = || subscriber.messages().len();
+    let mut before = count();
+    loop {
+        thread::sleep(quiet);
+        let now = count();
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// What the same firmware publishes on this machine.

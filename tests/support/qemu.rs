@@ -1,17 +1,17 @@
 //! The emulated lx106: QEMU with an image that `cargo xtask test lx106` has built.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use metertrekker::app::server::PORT;
 use tempfile::TempDir;
 
-use super::child::{PATIENCE, Running};
-use super::peers::{Mosquitto, did_not_run, find};
+use super::caller::TheDevice;
+use super::emulator::{Emulated, Emulator, NEVER, With};
+use super::peers::{Mosquitto, Subscriber, did_not_run, find, free_port};
 
 /// The program of the emulator, with an image; `None` when one of the two is missing.
 pub fn qemu(image: &str) -> Option<Command> {
@@ -38,19 +38,37 @@ pub fn qemu_of(tier: &str, image: &str) -> Option<Command> {
     Some(command)
 }
 
-/// The board's image, with a line to its UART and one to the emulator's monitor.
+/// The board's image, and what it was started with.
 pub struct Board {
-    running: Running,
-    folder: TempDir,
-    line: Option<UnixStream>,
+    emulator: Emulator,
+    folder: Arc<TempDir>,
+    arguments: Vec<String>,
+    words: Vec<String>,
 }
+
+impl Deref for Board {
+    type Target = Emulator;
+
+    fn deref(&self) -> &Emulator {
+        &self.emulator
+    }
+}
+
+impl DerefMut for Board {
+    fn deref_mut(&mut self) -> &mut Emulator {
+        &mut self.emulator
+    }
+}
+
+/// This machine's loopback, seen from inside.
+const HOST: &str = "10.0.2.2";
 
 impl Board {
     /// Starts the image with these words, without a network, and waits until it is ready.
     pub fn without_broker(words: &[&str]) -> Option<Self> {
         let words = [&["network=false"], words].concat();
         let mut board = Self::begin(&["-nic", "none"], &words)?;
-        board.connect();
+        board.wait_until_ready();
         Some(board)
     }
 
@@ -61,74 +79,58 @@ impl Board {
 
     /// As [`with_broker`](Self::with_broker), with more arguments for QEMU.
     pub fn with_broker_and(broker: &Mosquitto, words: &[&str], more: &[&str]) -> Option<Self> {
+        let server = format!("mqtt_server={HOST}");
         let port = format!("mqtt_port={}", broker.port());
-        // This machine's loopback, seen from inside.
-        let own = ["mqtt_server=10.0.2.2", &port, "interval=0", "stats=1"];
+        let own = [&*server, &port, "interval=0", "stats=1"];
         let network = ["-nic", "user,model=open_eth,id=net0"];
         let mut board = Self::begin(&[&network, more].concat(), &[&own, words].concat())?;
-        board.connect();
+        board.wait_until_ready();
+        Some(board)
+    }
+
+    /// Starts the image with the commands' port and others forwarded to free ones, and waits until it has an address.
+    pub fn with_ports<const N: usize>(ports: [u16; N], words: &[&str]) -> Option<(Self, [u16; N])> {
+        let here = ports.map(|_| free_port());
+        let pairs: Vec<_> = here.into_iter().zip(ports).collect();
+        let network = format!("user,model=open_eth{}", forwarded(&pairs));
+        let board = Self::in_network(&["-nic", &network], words)?;
+        Some((board, here))
+    }
+
+    /// Starts the image without a broker, and waits until it has an address.
+    pub fn in_network(network: &[&str], words: &[&str]) -> Option<Self> {
+        let own = ["interval=0", "stats=1", "time_server=-"];
+        let mut board = Self::begin(network, &[&own, words].concat())?;
+        board.wait_until_ready();
+        board.wait_for_event("network up", 1);
         Some(board)
     }
 
     /// Starts the image with these arguments for QEMU and these words for the image.
     pub fn begin(arguments: &[&str], words: &[&str]) -> Option<Self> {
-        let mut command = qemu("qemu.elf")?;
         let folder = tempfile::tempdir().expect("a folder");
-        for (option, socket) in [("-serial", "p1"), ("-monitor", "monitor")] {
-            let path = folder.path().join(socket);
-            let socket = format!("unix:{},server=on,wait=off", path.display());
-            command.args([option, &socket]);
-        }
-        command.args(arguments).args(["-append", &words.join(" ")]);
-        let running = Running::start("QEMU", &mut command);
+        Self::begin_in(Arc::new(folder), owned(arguments), owned(words))
+    }
+
+    fn begin_in(folder: Arc<TempDir>, arguments: Vec<String>, words: Vec<String>) -> Option<Self> {
+        let mut command = qemu("qemu.elf")?;
+        command.args(&arguments).args(["-append", &words.join(" ")]);
+        command.stdin(Stdio::null());
         Some(Self {
-            running,
+            emulator: Emulator::start(&mut command, &folder, "stats "),
             folder,
-            line: None,
+            arguments,
+            words,
         })
     }
 
-    /// Waits until the image is ready, and opens the line to its UART.
-    pub fn connect(&mut self) {
-        self.running.wait_for("it is ready", |lines| {
-            lines
-                .iter()
-                .any(|line| line.starts_with("ready "))
-                .then_some(())
-        });
-        let line = UnixStream::connect(self.folder.path().join("p1"));
-        self.line = Some(line.expect("the UART's socket"));
-    }
-
-    /// The emulator.
-    pub fn running(&self) -> &Running {
-        &self.running
-    }
-
-    /// The emulator, to wait for something.
-    pub fn console(&mut self) -> &mut Running {
-        &mut self.running
-    }
-
-    /// Sends bytes to the UART, which takes them as fast as the image fetches them.
-    pub fn send(&mut self, bytes: &[u8]) {
-        let line = self.line.as_mut().expect("the UART is connected");
-        line.write_all(bytes).expect("the UART takes bytes");
-    }
-
-    /// Tells the emulator's monitor something.
-    pub fn tell_monitor(&self, command: &str) {
-        let monitor = UnixStream::connect(self.folder.path().join("monitor"));
-        let mut monitor = monitor.expect("the monitor's socket");
-        // The monitor drops what comes with the connection's end.
-        let told = writeln!(monitor, "{command}");
-        told.expect("the monitor takes it");
-        thread::sleep(Duration::from_millis(300));
+    fn wait_until_ready(&mut self) {
+        self.wait_for_event("ready ", 1);
     }
 
     /// The first `count` verdicts on telegrams.
     pub fn verdicts(&mut self, count: usize) -> Vec<String> {
-        self.running
+        self.console()
             .wait_for(&format!("{count} verdicts"), |lines| {
                 let verdicts: Vec<String> = lines
                     .iter()
@@ -138,61 +140,108 @@ impl Board {
                 (verdicts.len() >= count).then_some(verdicts)
             })
     }
-
-    /// Waits for so many lines that start with `word`.
-    pub fn wait_for_event(&mut self, word: &str, count: usize) {
-        let what = format!("{count} of {word:?}");
-        self.running.wait_for(&what, |lines| {
-            let found = lines.iter().filter(|line| line.starts_with(word)).count();
-            (found >= count).then_some(())
-        });
-    }
-
-    /// Waits for a line of counters of which `enough` says so.
-    pub fn wait_for_stats(&mut self, what: &str, enough: impl Fn(&Stats) -> bool) -> Stats {
-        self.running.wait_for(what, |lines| {
-            let mut all = lines.iter().filter_map(|line| Stats::of(line));
-            all.rfind(|stats| enough(stats))
-        })
-    }
-
-    /// The counters as they are from now on.
-    pub fn next_stats(&mut self) -> Stats {
-        let before = self.count_of_stats();
-        let deadline = Instant::now() + PATIENCE;
-        while self.count_of_stats() == before {
-            assert!(Instant::now() < deadline, "no counters");
-            thread::sleep(Duration::from_millis(50));
-        }
-        self.wait_for_stats("counters", |_| true)
-    }
-
-    fn count_of_stats(&self) -> usize {
-        let lines = self.running.lines();
-        lines
-            .iter()
-            .filter(|line| Stats::of(line).is_some())
-            .count()
-    }
 }
 
-/// A line of counters.
-#[derive(Debug)]
-pub struct Stats(String);
+/// Words that outlive their owner.
+pub fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
 
-impl Stats {
-    fn of(line: &str) -> Option<Self> {
-        let counters = line.strip_prefix("stats ")?;
-        // The last of them: without it the line is still being written.
-        counters.contains(" stack=").then(|| Self(counters.into()))
+/// Ports of this machine that are the board's.
+pub fn forwarded(ports: &[(u16, u16)]) -> String {
+    let ports = ports.iter();
+    ports
+        .map(|(here, there)| format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"))
+        .collect()
+}
+
+/// Words for what the board keeps, in files of a folder.
+fn kept_in(folder: &Path) -> [String; 2] {
+    ["state", "log"].map(|name| format!("{name}={}", folder.join(name).display()))
+}
+
+impl Emulated for Board {
+    const NAME: &'static str = "Metertrekker-qemu";
+    const SESSIONS: usize = 3;
+    const MAX_RATE: u32 = 32_000;
+    const ADDRESS: [u8; 4] = [10, 0, 2, 15];
+    const HOST: &'static str = HOST;
+    const TELEGRAMS: u32 = 600;
+    const DEEPEST: u32 = 4_224;
+
+    fn at_broker(broker: &Mosquitto, with: &With<'_>) -> Option<Self> {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let mut words = owned(&["interval=0", "stats=1", "time_server=-"]);
+        words.extend([
+            format!("mqtt_server={HOST}"),
+            format!("mqtt_port={}", broker.port()),
+            format!("recording={}", with.is_recording),
+        ]);
+        words.extend(kept_in(folder.path()));
+        let settings = with.settings.iter();
+        words.extend(settings.map(|(key, value)| format!("{key}={value}")));
+        let network = ["-nic", "user,model=open_eth,id=net0"];
+        let arguments = owned(&[&network, with.arguments].concat());
+        let mut board = Self::begin_in(folder, arguments, words)?;
+        board.wait_until_ready();
+        Some(board)
     }
 
-    /// A counter's value.
-    pub fn get(&self, name: &str) -> u32 {
-        let mut pairs = self.0.split(' ').filter_map(|pair| pair.split_once('='));
-        let value = pairs.find(|(found, _)| *found == name);
-        let (_, value) = value.unwrap_or_else(|| panic!("no counter {name} in {self:?}"));
-        value.parse().expect("a number")
+    fn with_commands() -> Option<(Self, u16)> {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let port = free_port();
+        let network = format!("user,model=open_eth{}", forwarded(&[(port, PORT)]));
+        let mut words = owned(&["interval=0", "stats=1", "time_server=-"]);
+        words.extend(kept_in(folder.path()));
+        let mut board = Self::begin_in(folder, owned(&["-nic", &network]), words)?;
+        board.wait_for_event("network up", 1);
+        Some((board, port))
+    }
+
+    fn cut_power(&mut self) {
+        self.console().kill();
+        let (folder, arguments, words) = (&self.folder, &self.arguments, &self.words);
+        let again = Self::begin_in(Arc::clone(folder), arguments.clone(), words.clone());
+        *self = again.expect("QEMU");
+        self.wait_until_ready();
+    }
+
+    fn wait_for_lost_network(&mut self) {
+        self.wait_for_event("network down", 1);
+    }
+
+    fn send_all(&mut self, pieces: &[Vec<u8>], _: &Subscriber) {
+        self.send(&pieces.concat());
+    }
+
+    fn is_well(&mut self) {
+        self.next_stats();
+        self.has_been_well();
+    }
+
+    fn has_been_well(&mut self) {
+        let stats = self.last_stats();
+        for deepest in ["stack_start", "stack"] {
+            assert!(
+                stats.get(deepest) <= ledger("stack"),
+                "{deepest}: {stats:?}"
+            );
+        }
+        for never in ["storage_errors", "frames_damaged", "frames_unsent"] {
+            assert_eq!(stats.get(never), 0, "{never}: {stats:?}");
+        }
+    }
+
+    fn has_lost_nothing(&mut self, telegrams: u32) {
+        let stats = self.wait_for_stats("all are published", |stats| {
+            stats.get("published") == telegrams
+        });
+        stats.has_none_of(&NEVER);
+        assert_eq!(stats.get("connections"), 1);
+    }
+
+    fn adapt(device: &mut TheDevice<'_, '_>) {
+        device.set_max_rate(Self::MAX_RATE);
     }
 }
 
@@ -223,14 +272,17 @@ pub fn fixture(path: &str) -> Vec<u8> {
 
 /// All telegrams of a folder, one after the other.
 pub fn telegrams(folder: &Path) -> Vec<u8> {
+    files(folder).concat()
+}
+
+/// The files of a folder that have telegrams.
+pub fn files(folder: &Path) -> Vec<Vec<u8>> {
     let mut names: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         .map(|file| file.expect("a file").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "p1"))
         .collect();
     names.sort();
-    names
-        .iter()
-        .flat_map(|path| fs::read(path).expect("a telegram"))
-        .collect()
+    let read = |path: &PathBuf| fs::read(path).expect("a telegram");
+    names.iter().map(read).collect()
 }

@@ -1,53 +1,50 @@
 //! The chip's own glue in the emulator, with a stand-in for the vendor's functions: the image that `cargo xtask test chip` has built.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use metertrekker::app::server::PORT;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::child::Running;
-use super::peers::Mosquitto;
-use super::qemu::{ledger_of, qemu_of};
+use super::caller::TheDevice;
+use super::emulator::{Emulated, Emulator, NEVER, Stats, With, wait_long};
+use super::peers::{Mosquitto, Subscriber, free_port};
+use super::published::wait_for_quiet;
+use super::qemu::{ledger_of, owned, qemu_of};
 
-/// What the emulator ends with: the chip is reset, and the power is cut.
+/// What the emulator ends with: a word cannot be used, the chip is reset, the glue did what a chip does not forgive, and the power is cut.
+pub const UNUSABLE: i32 = 4;
 pub const RESET: i32 = 6;
+pub const REFUSED: i32 = 7;
 pub const CUT: i32 = 9;
 
 /// The network that is in the air, with its password.
 pub const NETWORK: (&str, &str) = ("home", "secret-1");
 
+/// This machine's loopback, seen from a network that has it.
+const GATEWAY: &str = "10.0.2.2";
+
+/// A network card whose network is QEMU's own.
+pub const CARD: [&str; 2] = ["-nic", "user,model=open_eth,id=net0"];
+
 /// A chip: its flash, and what outlives a reset. It is on while it is a [`Run`].
+#[derive(Clone)]
 pub struct Chip {
-    folder: TempDir,
-}
-
-/// What a run is given beside the chip.
-pub struct With<'a> {
-    /// Words for the image.
-    pub words: &'a [&'a str],
-    /// Arguments for QEMU, a network card among them.
-    pub arguments: &'a [&'a str],
-}
-
-impl Default for With<'_> {
-    fn default() -> Self {
-        Self {
-            words: &[],
-            arguments: &["-nic", "user,model=open_eth,id=net0"],
-        }
-    }
+    folder: Arc<TempDir>,
 }
 
 impl Chip {
     /// One whose flash is erased.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self { folder }
+        Self {
+            folder: Arc::new(folder),
+        }
     }
 
     /// Its flash.
@@ -56,58 +53,81 @@ impl Chip {
     }
 
     /// Switches it on, in the air of [`NETWORK`]; `None` when something is missing here.
-    pub fn start(&self, with: &With<'_>) -> Option<Run> {
+    pub fn start(&self) -> Option<Run> {
+        self.start_with(&[])
+    }
+
+    /// The same with these words for the image.
+    pub fn start_with(&self, words: &[&str]) -> Option<Run> {
+        self.start_on(words, &CARD)
+    }
+
+    /// The same with arguments for QEMU, a network card among them.
+    pub fn start_on(&self, words: &[&str], arguments: &[&str]) -> Option<Run> {
+        self.begin(owned(words), owned(arguments))
+    }
+
+    fn begin(&self, words: Vec<String>, arguments: Vec<String>) -> Option<Run> {
         let mut command = qemu_of("chip", "d1-mini-stand-in.elf")?;
-        let path = |name: &str| self.folder.path().join(name);
-        for (option, socket) in [("-serial", "p1"), ("-monitor", "monitor")] {
-            let _ = fs::remove_file(path(socket));
-            let socket = format!("unix:{},server=on,wait=off", path(socket).display());
-            command.args([option, &socket]);
-        }
         let (ssid, password) = NETWORK;
         let own = format!(
             "flash={} rtc={} network={ssid},{password},6,-60 report=1 {}",
-            path("flash").display(),
-            path("rtc").display(),
-            with.words.join(" ")
+            self.flash().display(),
+            self.folder.path().join("rtc").display(),
+            words.join(" ")
         );
-        command.args(with.arguments).args(["-append", &own]);
-        let running = Running::start_with_input("QEMU", command.stdin(Stdio::piped()));
+        command.args(&arguments).args(["-append", &own]);
         Some(Run {
-            running,
-            folder: self.folder.path().to_owned(),
-            line: None,
+            emulator: Emulator::start(command.stdin(Stdio::piped()), &self.folder, COUNTERS),
+            chip: self.clone(),
+            words,
+            arguments,
         })
     }
 
     /// Switches it on for the first time and sets it up as a user does: by lines that are typed in its first ten seconds. It starts over
     /// then, and is off.
-    pub fn set_up(&self, broker: &Mosquitto) -> Option<()> {
-        let mut run = self.start(&With::default())?;
-        run.set_up(broker);
+    pub fn set_up(&self, broker: &Mosquitto, settings: &[(&str, &str)]) -> Option<()> {
+        let mut run = self.start()?;
+        run.set_up(broker, settings);
         assert_eq!(run.end(), Some(RESET));
         // A change of settings goes deepest.
-        run.last_counters().has_stack_left();
+        has_stack_left(&run.last_stats());
         Some(())
     }
 }
 
-/// A chip that is on.
+/// A chip that is on, and how it was switched on.
 pub struct Run {
-    running: Running,
-    folder: PathBuf,
-    line: Option<UnixStream>,
+    emulator: Emulator,
+    chip: Chip,
+    words: Vec<String>,
+    arguments: Vec<String>,
+}
+
+impl Deref for Run {
+    type Target = Emulator;
+
+    fn deref(&self) -> &Emulator {
+        &self.emulator
+    }
+}
+
+impl DerefMut for Run {
+    fn deref_mut(&mut self) -> &mut Emulator {
+        &mut self.emulator
+    }
 }
 
 impl Run {
-    /// What it shows, to wait for something.
-    pub fn console(&mut self) -> &mut Running {
-        &mut self.running
+    /// Its flash.
+    pub fn flash(&self) -> PathBuf {
+        self.chip.flash()
     }
 
     /// Types a line.
     pub fn types(&mut self, line: &str) {
-        self.running.type_line(line);
+        self.console().type_line(line);
     }
 
     /// Types a line and waits for what it is answered.
@@ -118,111 +138,153 @@ impl Run {
         };
         // An event that is told meanwhile would stand in the middle of the answer: there is one transmitter.
         thread::sleep(Duration::from_millis(300));
-        let before = answers(&self.running.lines()).len();
+        let before = answers(&self.running().lines()).len();
         self.types(line);
         let what = format!("an answer to {line}");
-        self.running
+        self.console()
             .wait_for(&what, |lines| answers(lines).get(before).cloned())
     }
 
+    /// The same when it has to be one that it is well.
+    pub fn order(&mut self, line: &str) -> String {
+        let answer = self.ask(line);
+        assert!(answer.contains(r#""error":false"#), "{line}: {answer}");
+        answer
+    }
+
     /// Types what a device needs to know.
-    pub fn set_up(&mut self, broker: &Mosquitto) {
-        self.wait_for("network up 192.168.4.1", 1);
+    pub fn set_up(&mut self, broker: &Mosquitto, settings: &[(&str, &str)]) {
+        self.wait_for_event("network up 192.168.4.1", 1);
         let (ssid, password) = NETWORK;
-        for line in [
-            format!(r#"{{"cmd":"addWifi","payload":{{"ssid":"{ssid}","pwd":"{password}"}}}}"#),
-            r#"{"cmd":"settings","payload":{"interval":0,"time_server":"-"}}"#.to_owned(),
-            format!(
-                r#"{{"cmd":"mqttServer","payload":{{"server":"10.0.2.2","port":{}}}}}"#,
-                broker.port()
-            ),
-        ] {
-            let answer = self.ask(&line);
-            assert!(answer.contains(r#""error":false"#), "{line}: {answer}");
+        self.order(&format!(
+            r#"{{"cmd":"addWifi","payload":{{"ssid":"{ssid}","pwd":"{password}"}}}}"#
+        ));
+        let mut all = json!({
+            "interval": 0,
+            "time_server": "-",
+            "mqtt_server": GATEWAY,
+            "mqtt_port": broker.port(),
+        });
+        for (key, value) in settings {
+            all[key] = Json::from(*value);
+        }
+        // In one line: after it the chip starts over.
+        self.order(&json!({"cmd": "settings", "payload": all}).to_string());
+    }
+}
+
+impl Emulated for Run {
+    const NAME: &'static str = "Metertrekker-c0ffee";
+    const SESSIONS: usize = 1;
+    const MAX_RATE: u32 = 50;
+    const ADDRESS: [u8; 4] = [192, 168, 4, 1];
+    const HOST: &'static str = "192.168.4.2";
+    /// Each takes half a second: QEMU's network is slow to acknowledge, and the connection has room for one segment.
+    const TELEGRAMS: u32 = 200;
+    const DEEPEST: u32 = 6_000;
+
+    fn at_broker(broker: &Mosquitto, with: &With<'_>) -> Option<Self> {
+        let chip = Chip::new();
+        chip.set_up(broker, with.settings)?;
+        let meter = with.meter.map(|baud| format!("meter={baud}"));
+        let words: Vec<&str> = meter.iter().map(String::as_str).collect();
+        chip.start_on(&words, &[&CARD, with.arguments].concat())
+    }
+
+    /// At its access point, whose network QEMU plays.
+    fn with_commands() -> Option<(Self, u16)> {
+        let chip = Chip::new();
+        let mut run = chip.start()?;
+        run.wait_for_event("network up 192.168.4.1", 1);
+        run.order(r#"{"cmd":"settings","payload":{"interval":0,"time_server":"-"}}"#);
+        assert_eq!(run.end(), Some(RESET));
+        let port = free_port();
+        let network = format!(
+            "user,model=open_eth,net=192.168.4.0/24,host={},dhcpstart=192.168.4.15,hostfwd=tcp:127.0.0.1:{port}-192.168.4.1:{PORT}",
+            Self::HOST
+        );
+        let mut run = chip.start_on(&[], &["-nic", &network]).expect("QEMU");
+        run.wait_for_event("network up 192.168.4.1", 1);
+        Some((run, port))
+    }
+
+    fn cut_power(&mut self) {
+        self.console().kill();
+        let (words, arguments) = (self.words.clone(), self.arguments.clone());
+        *self = self.chip.begin(words, arguments).expect("QEMU");
+    }
+
+    /// It opens its access point meanwhile, and looks again after half a minute.
+    fn wait_for_lost_network(&mut self) {
+        self.wait_for_event("stand-in: access point Metertrekker-c0ffee", 1);
+        self.wait_for_event("network up 192.168.4.1", 1);
+    }
+
+    /// One after the other, each when what the last says is published: a meter sends the next after a second, not at once.
+    fn send_all(&mut self, pieces: &[Vec<u8>], subscriber: &Subscriber) {
+        // Longer than QEMU's network waits with an acknowledgement, which is 0.2 s: the connection has room for one segment.
+        const QUIET: Duration = Duration::from_millis(300);
+        for piece in pieces {
+            let verdicts = |run: &Self| run.count("accepted ") + run.count("refused ");
+            let before = verdicts(self);
+            self.send(piece);
+            // Some have none; and the first is not heard as long as the console has the receiver.
+            let deadline = Instant::now() + Duration::from_secs(12);
+            while verdicts(self) == before && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(20));
+            }
+            wait_for_quiet(subscriber, QUIET);
         }
     }
 
-    /// Waits until the emulator ends, and returns its status.
-    pub fn end(&mut self) -> Option<i32> {
-        self.running.wait_for_end().code()
+    fn is_well(&mut self) {
+        self.next_stats();
+        self.has_been_well();
     }
 
-    /// Waits for so many lines that start with `word`.
-    pub fn wait_for(&mut self, word: &str, count: usize) {
-        let what = format!("{count} of {word:?}");
-        self.running.wait_for(&what, |lines| {
-            let found = lines.iter().filter(|line| line.starts_with(word)).count();
-            (found >= count).then_some(())
-        });
+    fn has_been_well(&mut self) {
+        let stats = self.last_stats();
+        assert_eq!(stats.get("radio_buffers"), 0, "{stats:?}");
+        has_stack_left(&stats);
     }
 
-    /// How many lines start so.
-    pub fn count(&self, word: &str) -> usize {
-        let lines = self.running.lines();
-        lines.iter().filter(|line| line.starts_with(word)).count()
+    /// The firmware tells its own counters every minute, in several lines.
+    fn has_lost_nothing(&mut self, telegrams: u32) {
+        let all = format!(" published={telegrams} ");
+        let told = |run: &Self| {
+            let lines = run.running().lines();
+            let lines = lines.iter().filter(|line| line.starts_with("stats "));
+            // The last that was told comes first.
+            let last: Vec<&str> = lines.rev().map(String::as_str).collect();
+            let is_whole = last.first().is_some_and(|line| line.contains(" stack="));
+            let whole = last.join(" ");
+            (is_whole && whole.contains(&all)).then_some(whole)
+        };
+        assert!(wait_long(|| told(self).is_some()), "not{all}");
+        let stats = told(self).and_then(|lines| Stats::of("stats ", &lines));
+        let stats = stats.expect("counters");
+        stats.has_none_of(&NEVER);
+        stats.has_none_of(&["frames_missed", "frames_unsent"]);
+        assert_eq!(stats.get("connections"), 1, "{stats:?}");
+        // What was taken of the heap has been given back.
+        let stats = self.next_stats();
+        assert!(stats.get("heap_pieces") <= 4, "{stats:?}");
+        assert!(stats.get("heap_low") > 4096, "{stats:?}");
+        assert_eq!(stats.get("frames_thrown"), 0, "{stats:?}");
     }
 
-    /// Sends bytes as the meter, which waits until it is asked for them.
-    pub fn send(&mut self, bytes: &[u8]) {
-        let path = self.folder.join("p1");
-        let line = self
-            .line
-            .get_or_insert_with(|| UnixStream::connect(path).expect("the UART's socket"));
-        line.write_all(bytes).expect("the UART takes bytes");
-    }
-
-    /// Tells the emulator's monitor something.
-    pub fn tell_monitor(&self, command: &str) {
-        let monitor = UnixStream::connect(self.folder.join("monitor"));
-        let mut monitor = monitor.expect("the monitor's socket");
-        // The monitor drops what comes with the connection's end.
-        writeln!(monitor, "{command}").expect("the monitor takes it");
-        thread::sleep(Duration::from_millis(300));
-    }
-
-    /// The stand-in's counters as they are from now on.
-    pub fn counters(&mut self) -> Counters {
-        let count = self.count(COUNTERS);
-        self.wait_for(COUNTERS, count + 1);
-        self.last_counters()
-    }
-
-    /// The counters that were told last: at its end, those of the whole run.
-    pub fn last_counters(&mut self) -> Counters {
-        self.running.wait_for("counters", |lines| {
-            let last = lines.iter().rfind(|line| line.starts_with(COUNTERS));
-            last.map(|line| Counters(line.clone()))
-        })
-    }
-
-    /// Ends the run well: nothing was lost or kept that should not be.
-    pub fn is_well(&mut self) {
-        let counters = self.counters();
-        assert_eq!(counters.get("radio_buffers"), 0, "{counters:?}");
-        counters.has_stack_left();
+    fn adapt(device: &mut TheDevice<'_, '_>) {
+        device.set_max_rate(Self::MAX_RATE);
+        device.has_no_outlet();
     }
 }
 
 const COUNTERS: &str = "stand-in: heap=";
 
-/// What the stand-in has counted.
-#[derive(Debug)]
-pub struct Counters(String);
-
-impl Counters {
-    /// The stack was never deeper than the board's ledger says, whenever an interrupt came.
-    fn has_stack_left(&self) {
-        for deepest in ["stack_start", "stack"] {
-            let most = ledger_of("d1-mini", "stack");
-            assert!(self.get(deepest) <= most, "{deepest}: {self:?}");
-        }
-    }
-
-    /// A counter's value.
-    pub fn get(&self, name: &str) -> u32 {
-        let mut pairs = self.0.split(' ').filter_map(|pair| pair.split_once('='));
-        let value = pairs.find(|(found, _)| *found == name);
-        let (_, value) = value.unwrap_or_else(|| panic!("no counter {name} in {self:?}"));
-        value.parse().expect("a number")
+/// The stack was never deeper than the board's ledger says, whenever an interrupt came.
+fn has_stack_left(stats: &Stats) {
+    for deepest in ["stack_start", "stack"] {
+        let most = ledger_of("d1-mini", "stack");
+        assert!(stats.get(deepest) <= most, "{deepest}: {stats:?}");
     }
 }

@@ -85,8 +85,14 @@ const MQTT_ANSWER: usize = 768;
 /// How often the console's network line is looked after.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// From one line of counters to the next.
+/// From all counters to the next time.
 const COUNT: Duration = Duration::from_secs(60);
+
+/// Counters in a line: what the transmitter does not take of one at once is left out.
+const COUNTERS: usize = 7;
+
+/// How long such a line is on its way, and longer.
+const COUNTED: Duration = Duration::from_millis(50);
 
 /// From a change to the restart that it takes, so that its answer is on its way.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -567,14 +573,23 @@ async fn network(
 async fn count(stats: &'static Stats, report: &'static Report<Log>) {
     loop {
         Timer::after(COUNT).await;
-        let frames = radio::counters();
-        let own = [
-            ("frames_missed", frames.missed),
-            ("frames_unsent", frames.unsent),
-            ("heap", sdk::system_get_free_heap_size()),
-            ("stack_start", stack_start()),
-            ("stack", stack::high_water()),
-        ];
-        report.stats(stats, &own);
+        let mut first = 0;
+        while tell_some(stats, report, first) {
+            first += COUNTERS;
+            Timer::after(COUNTED).await;
+        }
     }
+}
+
+/// A line of counters.
+fn tell_some(stats: &Stats, report: &Report<Log>, first: usize) -> bool {
+    let frames = radio::counters();
+    let own = [
+        ("frames_missed", frames.missed),
+        ("frames_unsent", frames.unsent),
+        ("heap", sdk::system_get_free_heap_size()),
+        ("stack_start", stack_start()),
+        ("stack", stack::high_water()),
+    ];
+    report.some_stats(stats, &own, first, COUNTERS)
 }

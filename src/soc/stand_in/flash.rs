@@ -25,7 +25,7 @@ struct Chip {
     file: u32,
     written: u32,
     erased: u32,
-    /// Words and halves of sectors until the power is cut.
+    /// Words until the power is cut.
     left: Option<u32>,
 }
 
@@ -163,16 +163,38 @@ unsafe extern "C" fn spi_flash_write(to: u32, from: *const u32, size: u32) -> c_
     0
 }
 
-/// How many of these words or halves of a sector still find power.
-fn spend(units: u32) -> u32 {
+/// How many of these words still find power.
+fn spend(words: u32) -> u32 {
     CHIP.with(|chip| {
         let Some(left) = chip.left.as_mut() else {
-            return units;
+            return words;
         };
-        let found = units.min(*left);
+        let found = words.min(*left);
         *left -= found;
         found
     })
+}
+
+/// An erase that the power did not last for: of each word no bit has become 1, some have, or all.
+fn tear(file: u32, start: u32, seed: u32) -> ! {
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    for place in (start..start + SECTOR).step_by(4 * PIECE) {
+        let mut bytes = [0; 4 * PIECE];
+        get(file, place, &mut bytes);
+        for word in bytes.as_chunks_mut::<4>().0 {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            let risen = match state % 3 {
+                0 => 0,
+                1 => state,
+                _ => !0,
+            };
+            *word = (u32::from_le_bytes(*word) | risen).to_le_bytes();
+        }
+        put(file, place, &bytes);
+    }
+    cut()
 }
 
 fn cut() -> ! {
@@ -189,10 +211,10 @@ extern "C" fn spi_flash_erase_sector(sector: u16) -> c_int {
         chip.erased += 1;
         chip.file
     });
+    if let Some(seed) = words().tear {
+        tear(file, start, seed);
+    }
     for place in [start, start + SECTOR / 2] {
-        if spend(1) == 0 {
-            cut();
-        }
         put(file, place, &ERASED);
     }
     let cycles = words().erase * (tick::HZ / 1000);

@@ -137,6 +137,11 @@ pub fn start() {
     FRAMES.with(|frames| frames.card = Some(Mac::start(None)));
 }
 
+/// A buffer of the radio's.
+pub fn buffer() -> *mut c_void {
+    FRAMES.with(|frames| frames.buffers.as_mut_ptr().cast())
+}
+
 /// How many frames went which way.
 pub fn counters() -> Counters {
     FRAMES.with(|frames| frames.counters)

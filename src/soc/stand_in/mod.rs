@@ -15,6 +15,7 @@ mod interrupts;
 #[allow(dead_code)] // The emulated board uses all of it.
 #[path = "../qemu/mac.rs"]
 mod mac;
+mod misuse;
 mod rtc;
 mod start;
 mod tasks;

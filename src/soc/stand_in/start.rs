@@ -5,8 +5,8 @@ use core::ffi::c_int;
 use xtensa_lx::semihosting;
 
 use super::{
-    Own, console, flash, frames, heap, interrupts, refuse, rtc, tasks, tick, timers, uart, wifi,
-    words,
+    Own, console, flash, frames, heap, interrupts, misuse, refuse, rtc, tasks, tick, timers, uart,
+    wifi, words,
 };
 
 /// Where libmain reads what the radio is told: the second of its sectors.
@@ -50,6 +50,7 @@ extern "C" fn stand_in_start() -> ! {
         done();
     }
     wifi::started();
+    misuse::at_start();
     tasks::run()
 }
 

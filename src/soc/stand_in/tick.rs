@@ -3,7 +3,7 @@
 use xtensa_lx::timer;
 
 use super::{
-    Own, console, frames, heap, interrupts, only_in_tasks, rtc, say, tasks, timers, uart,
+    Own, console, frames, heap, interrupts, misuse, only_in_tasks, rtc, say, tasks, timers, uart,
     words::{Fault, words},
 };
 
@@ -18,6 +18,9 @@ pub const WATCHDOG_S: u32 = 3;
 
 /// When what was ordered goes wrong.
 const FAULT_MS: u32 = 3_000;
+
+/// When an interrupt does what it may not.
+const MISUSE_MS: u32 = 500;
 
 /// How often it is looked whether somebody has typed, and whether the network is there.
 const CONSOLE_MS: u32 = 10;
@@ -107,6 +110,9 @@ pub fn on_interrupt() {
     if tasks::hangs(now, fed) {
         say!("the watchdog is not fed");
         rtc::reset_by_watchdog();
+    }
+    if each(MISUSE_MS) {
+        misuse::in_interrupt();
     }
     if last < FAULT_MS && ms >= FAULT_MS {
         match words.fault {

@@ -26,8 +26,8 @@ const CLOCKS: u32 = register::CLOCK / tick::HZ;
 /// Bytes of the meter's that have come from QEMU and are not on the line yet.
 const AHEAD: usize = 4096;
 
-/// A line that waits for who is late goes on from here.
-const LATE: u32 = 2 * tick::HZ / 1000;
+/// A line that waits for who is later than this goes on from here: what the FIFO takes at once, so that a busy PC does not slow it down.
+const LATE: u32 = 8 * tick::HZ / 1000;
 
 /// The GPIO that Data Request is at.
 const REQUEST: u32 = 1 << 0;

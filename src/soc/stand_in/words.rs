@@ -43,8 +43,12 @@ pub struct Words {
     /// The file that is the RTC's memory.
     pub rtc: &'static CStr,
     pub networks: [Option<Network>; NETWORKS],
-    /// Words of flash that are written, or halves of sectors that are erased, until the power is cut.
+    /// Words of flash that are written until the power is cut.
     pub cut: Option<u32>,
+    /// The power is cut within the first erase, and this decides what is left of the sector.
+    pub tear: Option<u32>,
+    /// What the glue would have to do wrong.
+    pub misuse: &'static str,
     /// Milliseconds that an erase takes.
     pub erase: u32,
     /// Bytes of the heap, when fewer than are left.
@@ -68,6 +72,8 @@ static WORDS: Own<Words> = Own::new(Words {
     rtc: c"",
     networks: [None; NETWORKS],
     cut: None,
+    tear: None,
+    misuse: "",
     erase: 45,
     heap: None,
     fail: None,
@@ -125,6 +131,8 @@ impl Words {
                 *free.ok_or("there are too many")? = Some(network);
             }
             "cut" => self.cut = Some(number()?),
+            "tear" => self.tear = Some(number()?),
+            "misuse" => self.misuse = value,
             "erase" => self.erase = number()?,
             "heap" => self.heap = Some(number()?),
             "fail" => self.fail = Some(number()?),

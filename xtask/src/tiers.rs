@@ -121,7 +121,7 @@ const TIERS: &[Tier] = &[
             Step::NeedsLx106,
             Step::ChipImages,
             // They wait most of the time: a device listens to its console for ten seconds before it listens to the meter.
-            Step::Tests(&["--test", "esp8266_glue", "--", "--test-threads", "8"]),
+            Step::Tests(&["--test", "esp8266_glue", "--", "--test-threads", "4"]),
         ],
     },
     Tier {

@@ -107,8 +107,7 @@ impl Client {
         request: &str,
         good: impl Fn(&serde_json::Value) -> bool,
     ) -> serde_json::Value {
-        // At night the simulated household takes half a minute for a Wh.
-        let deadline = Instant::now() + 3 * PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = self.ask(request);
             if good(&answer) {
@@ -147,13 +146,8 @@ fn a_client_asks_sets_and_starts_over_and_what_it_set_survives_a_killed_process(
     let (mut client, greeting) = Client::greeted(at);
     assert_eq!(greeting["type"], "smartmeter");
     client.ask_until(r#"{"cmd":"getVoltage"}"#, |answer| answer["error"] == false);
-    client.ask_until(r#"{"cmd":"getEnergy"}"#, |answer| {
-        let energy = answer["energy"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        energy.iter().any(|phase| phase.as_f64() > Some(0.0))
-    });
+    // How much it is depends on the hour: by day the simulated household's roof may give all it takes.
+    assert_eq!(client.ask(r#"{"cmd":"getEnergy"}"#)["error"], false);
     let _others = [Client::greeted(at), Client::greeted(at)];
     let mut fourth = Client::connect(at);
     assert!(fourth.line().unwrap().contains("three clients"));

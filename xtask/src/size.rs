@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn every_limit_that_is_broken_is_told() {
         let code = [
-            (24_001, "<telegram::p1::framing::Framer>::next"),
+            (24_101, "<telegram::p1::framing::Framer>::next"),
             (400, "<telegram::p1::value::Number>::write_padded"),
             (7, "<u32 as core::fmt::Display>::fmt"),
         ];

@@ -34,7 +34,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 /// A publisher that waits for a reading goes first: the monitor takes it up when it has been dealt with, or after so
 /// long, which nobody notices who asks for values.
-const PRECEDENCE: Duration = Duration::from_millis(200);
+pub const PRECEDENCE: Duration = Duration::from_millis(200);
 
 /// Bytes fetched from the port at once.
 const CHUNK: usize = 256;

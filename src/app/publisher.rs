@@ -307,8 +307,6 @@ where
                     let published = self.publish(&mut link, &reading, changes);
                     with_timeout(STEP, published).await??;
                     reading.done();
-                    // Whoever takes the reading up now does so before a command that has come meanwhile is read.
-                    yield_now().await;
                 }
                 Either3::First(None) => return self.finish(link, changes).await,
                 Either3::Second(progress) => {

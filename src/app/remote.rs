@@ -175,6 +175,7 @@ impl<const WAITING: usize, const ANSWER: usize> Mqtt<WAITING, ANSWER> {
             let topic = match next {
                 Either4::First(()) => {
                     if let Some(request) = &request {
+                        device.up_to_date().await;
                         self.answer(device, request, &mut sample).await;
                     }
                     INFO

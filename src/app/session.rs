@@ -163,6 +163,7 @@ async fn converse<F: NorFlash>(
             continue;
         }
         outlet.left.clear();
+        device.up_to_date().await;
         while let Some(line) = lines.next(&mut bytes) {
             if let Err(end) = outlet.make_room().await {
                 return end;

@@ -209,6 +209,8 @@ pub struct Device<'d, 'f, F> {
     clients: Cell<u8>,
     /// It was said that the broker cannot be reached.
     complained: Cell<bool>,
+    /// When the newest telegram is taken up, at the latest.
+    up_to_date: Cell<Instant>,
     /// It was said that the P1 port cannot be read.
     port_complained: Cell<bool>,
     settings_changed: Signal<CriticalSectionRawMutex, ()>,
@@ -262,6 +264,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             switched: Signal::new(),
             clients: Cell::new(0),
             complained: Cell::new(false),
+            up_to_date: Cell::new(Instant::MIN),
             port_complained: Cell::new(false),
             settings_changed: Signal::new(),
             renamed: Signal::new(),

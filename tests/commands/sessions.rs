@@ -11,6 +11,7 @@ use metertrekker::{
         session::Room,
         stats::Stats,
     },
+    receiver::Proof,
     smartmeter::{clock::Board, device::Device, journal::Journal, log::Level},
     soc::host::{executor::block_on_virtual, ram_flash::RamFlash},
     storage::Store,
@@ -284,6 +285,40 @@ fn a_client_that_is_slow_to_read_misses_lines_of_the_log_and_no_answer() {
         let lines = one.lines();
         assert_eq!(lines.last().map(String::as_str), Some(VOLTAGE));
         assert!((2..10).contains(&lines.len()), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_command_waits_for_the_telegram_that_is_being_published() {
+    let [one] = wires();
+    let network = Network::new();
+    serve(&network, async |device| {
+        network.connect(&one);
+        pause(10).await;
+        let newest = reading(&three_phases(5));
+        let answers = || {
+            let lines = one.lines();
+            lines.iter().filter(|line| **line == VOLTAGE).count()
+        };
+        for dealt_with in [true, false] {
+            device.accepted(&newest, Proof::Crc);
+            one.send("{\"cmd\":\"getVoltage\"}\n");
+            pause(100).await;
+            assert_eq!(answers(), 0, "{dealt_with}");
+            match dealt_with {
+                true => device.believed(&newest),
+                false => device.totals_fell(),
+            }
+            pause(10).await;
+            assert_eq!(answers(), 1, "{dealt_with}");
+        }
+        // Nobody takes it up, as when the port is opened anew at that moment.
+        device.accepted(&newest, Proof::Crc);
+        for _ in 0..2 {
+            one.send("{\"cmd\":\"getVoltage\"}\n");
+        }
+        pause(210).await;
+        assert_eq!(answers(), 2);
     });
 }
 

@@ -447,7 +447,8 @@ pub fn one_that_never_reads_its_answers_keeps_nobody_waiting_and_loses_its_place
         tell(&mut board, &fixture("meters/esmr50.p1"));
         telegrams += 1;
         for other in &mut others {
-            assert!(other.ask(VOLTAGE).contains("voltage"));
+            let answer = other.ask(VOLTAGE);
+            assert!(answer.contains("voltage"), "{telegrams}: {answer}");
         }
         asks.is_finished()
     });

@@ -29,6 +29,9 @@ use crate::{
 /// A wrong password is answered after this, so that guessing takes its time.
 const GUESS: Duration = Duration::from_secs(1);
 
+/// How often it is seen to whether the newest telegram has been taken up.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// What a request that cannot be read is answered with, in the protocol's own words.
 const FORMAT_ERROR: &str = r#"JSON format error, syntax: {"cmd":<cmdName>, "[payload":{<data>}]}}"#;
 
@@ -48,6 +51,13 @@ const NOT_OF_TASKS: [&str; 8] = [
 const NONE: &str = "-";
 
 impl<F: NorFlash> Device<'_, '_, F> {
+    /// Waits until the newest telegram has been taken up, which a command may ask for: what is published of it goes first.
+    pub async fn up_to_date(&self) {
+        while Instant::now() < self.up_to_date.get() {
+            Timer::after(GLANCE).await;
+        }
+    }
+
     /// Does what a line asks for and writes the answer, if it is to have one, or the first piece of it:
     /// [`more`](Self::more) writes the others.
     pub async fn answer(&self, line: &[u8], client: &mut Client, answer: &mut dyn Reply) {

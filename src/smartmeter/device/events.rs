@@ -12,6 +12,7 @@ use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 use super::{Device, Peer};
 use crate::{
     app::{
+        meter::PRECEDENCE,
         monitor::{Failure, Monitor},
         totals,
     },
@@ -24,6 +25,7 @@ use crate::{
 impl<F: NorFlash> Monitor for Device<'_, '_, F> {
     fn accepted(&self, _: &Reading, _: Proof) {
         self.port_complained.set(false);
+        self.up_to_date.set(Instant::now() + PRECEDENCE);
     }
 
     fn believed(&self, reading: &Reading) {
@@ -45,6 +47,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
             }
         }
         self.sample_from_now();
+        self.up_to_date.set(Instant::MIN);
     }
 
     // For the status over MQTT, and for clients, who ask at any moment.
@@ -67,6 +70,7 @@ impl<F: NorFlash> Monitor for Device<'_, '_, F> {
     }
 
     fn totals_fell(&self) {
+        self.up_to_date.set(Instant::MIN);
         self.tell(Level::Warning, |text| {
             let _ = uwrite!(text, "A telegram was dropped: a register went backwards");
         });

@@ -544,14 +544,14 @@ impl<F: NorFlash> Store<F> {
             let mut floor = None;
             loop {
                 let followed = self.follow(sector, floor, keys).await?;
+                floor = last_of_many(&followed);
                 for (_, offset) in &followed {
                     let kept = self.kept(sector, *offset).await?;
                     size += kept.map_or(0, |record| Record::size(record.length));
                 }
-                floor = match followed.last() {
-                    Some((last, _)) if followed.is_full() => Some(*last),
-                    _ => break,
-                };
+                if floor.is_none() {
+                    break;
+                }
             }
         }
         if size > F::ERASE_SIZE {
@@ -591,6 +591,7 @@ impl<F: NorFlash> Store<F> {
             let mut floor = None;
             loop {
                 let followed = self.follow(sector, floor, keys).await?;
+                floor = last_of_many(&followed);
                 for (_, offset) in &followed {
                     let Some(record) = self.kept(sector, *offset).await? else {
                         continue;
@@ -604,10 +605,9 @@ impl<F: NorFlash> Store<F> {
                     }
                     to += size as u32;
                 }
-                floor = match followed.last() {
-                    Some((last, _)) if followed.is_full() => Some(*last),
-                    _ => break,
-                };
+                if floor.is_none() {
+                    break;
+                }
             }
         }
         for key in keys {
@@ -724,6 +724,12 @@ impl<F: NorFlash> Store<F> {
             .map_err(Error::Flash)?;
         Ok(*found == self.buffer.0[..length])
     }
+}
+
+/// The last of these keys if more may follow.
+fn last_of_many(followed: &Followed) -> Option<[u8; 3]> {
+    let last = followed.last().filter(|_| followed.is_full());
+    last.map(|(key, _)| *key)
 }
 
 /// The CRC that belongs to a record.

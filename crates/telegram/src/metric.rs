@@ -713,8 +713,7 @@ mod tests {
             let brief = brief(index).unwrap();
             let is_number = row.kind == Kind::Number;
             assert_eq!(brief.is_number(), is_number, "{}", row.name);
-            for (number, _) in UNITS.iter().enumerate() {
-                let base = UNITS[number].0;
+            for (base, ..) in UNITS {
                 let measures = row.unit.is_some_and(|unit| unit.base == base);
                 assert_eq!(brief.measures(base), measures, "{}", row.name);
                 for prefix in [

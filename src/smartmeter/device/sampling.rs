@@ -591,7 +591,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         self.sampling.borrow().as_ref().is_some_and(is_stopped)
     }
 
-    /// There is no such sampling any more. It is not moved: it has a kilobyte.
+    /// There is no such sampling any more. It is not moved: it has a kilobyte. Nothing that is called here may look at it.
     fn over(&self, place: &mut Option<Sampling>) {
         let Some(sampling) = place else { return };
         if sampling.carrier() == Carrier::Outlet {

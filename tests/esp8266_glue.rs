@@ -159,8 +159,11 @@ fn starts_after_a_cut(cut: u32, port: u16) {
     }
     for line in [
         r#"{"cmd":"addWifi","payload":{"ssid":"home","pwd":"secret-1"}}"#.to_owned(),
-        r#"{"cmd":"settings","payload":{"interval":0,"time_server":"-"}}"#.to_owned(),
-        format!(r#"{{"cmd":"mqttServer","payload":{{"server":"10.0.2.2","port":{port}}}}}"#),
+        // At once: the first of them starts the chip over.
+        format!(
+            "{}\n{{\"cmd\":\"mqttServer\",\"payload\":{{\"server\":\"10.0.2.2\",\"port\":{port}}}}}",
+            r#"{"cmd":"settings","payload":{"interval":0,"time_server":"-"}}"#
+        ),
     ] {
         if !run.console().is_running() {
             break;

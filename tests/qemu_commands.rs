@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,11 +17,12 @@ use metertrekker::{
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use support::caller::Caller;
 use support::child::{PATIENCE, Running};
+use support::emulator::wait_long;
 use support::firmware::{self, text};
 use support::namespace::is_inside;
 use support::peers::{find, free_port, resolver, services, wait_for_all};
 use support::qemu::{Board, fixture, forwarded, qemu};
-use support::samples::{changes, packet, recorded, sample, samples, spoken};
+use support::samples::{changes, packet, recorded, roomy, sample, samples, spoken};
 use support::scenarios::{VOLTAGE, scenarios};
 
 scenarios! { Board:
@@ -63,19 +64,16 @@ fn one_that_never_reads_keeps_nobody_waiting_and_loses_its_place() {
     others[0].ask_until(info, |info| info["state"] == "busy");
     for number in 2..=4 {
         for other in &mut others {
-            assert_eq!(other.ask_json(info)["state"], "busy");
+            // On a busy machine it may be given up already.
+            let state = other.ask_json(info)["state"].to_string();
+            assert!(["\"busy\"", "\"idle\""].contains(&&*state), "{state}");
         }
         board.send(&fixture("meters/esmr50.p1"));
         board.wait_for_event("accepted", number);
     }
     // Once all that is between here and there is full, it is given up, and there is a place again.
-    let deadline = Instant::now() + 3 * PATIENCE;
-    while !others[0]
-        .line()
-        .ends_with("TCP disconnected while streaming")
-    {
-        assert!(Instant::now() < deadline, "it is given up");
-    }
+    let is_idle = wait_long(|| others[0].ask_json(info)["state"] == "idle");
+    assert!(is_idle, "it is given up");
     let mut next = Caller::connect(port);
     for caller in others.iter_mut().chain([&mut next]) {
         assert_eq!(caller.ask_json(info)["state"], "idle");
@@ -93,6 +91,7 @@ fn datagrams_have_the_telegrams_values() {
     socket
         .set_read_timeout(Some(PATIENCE))
         .expect("a time limit");
+    roomy(&socket);
     let own = socket.local_addr().expect("its address").port();
     let mut caller = Caller::connect(port);
     let order =
@@ -240,11 +239,11 @@ fn a_resolver_finds_the_board_and_follows_its_new_name() {
     wait_for_all(&mut late, &services("kitchen", "kitchen", "10.0.2.15"));
 }
 
-/// The port that a run says it serves.
-fn port_of(run: &mut Running) -> u16 {
+/// Where a run says that it serves commands.
+fn address_of(run: &mut Running) -> SocketAddr {
     run.wait_for("its port", |lines| {
         let line = lines.iter().find(|line| line.starts_with("commands "))?;
-        line.rsplit(':').next()?.parse().ok()
+        line.rsplit(' ').next()?.parse().ok()
     })
 }
 
@@ -256,9 +255,10 @@ fn a_flag_wins_until_its_setting_is_changed() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = ["run", "--board", "qemu", "--state", text(folder.path())];
     let flags = ["--set", "interval=60", "--set", "root=flag"];
-    let mut run = firmware::start(&[&run[..], &flags].concat());
-    let port = port_of(&mut run);
-    let mut caller = Caller::connect(port);
+    let own = ["--listen", "127.0.54.3"];
+    let mut run = firmware::start(&[&run[..], &flags, &own].concat());
+    let at = address_of(&mut run);
+    let mut caller = Caller::connect_to(at);
     // The board starts over, and again.
     for request in [
         r#"{"cmd":"settings","payload":{"interval":30}}"#,
@@ -266,7 +266,7 @@ fn a_flag_wins_until_its_setting_is_changed() {
     ] {
         caller.send(request);
         while !caller.line().is_empty() {}
-        caller = Caller::connect(port);
+        caller = Caller::connect_to(at);
         let settings = caller.ask(r#"{"cmd":"settings"}"#);
         assert!(settings.contains(r#""interval":30"#), "{settings}");
         assert!(settings.contains(r#""root":"flag""#), "{settings}");
@@ -282,9 +282,10 @@ fn what_is_set_on_the_console_starts_the_board_over_and_stays() {
     let console = folder.path().join("console");
     let state = folder.path().join("state");
     let run = ["run", "--board", "qemu", "--console", text(&console)];
-    let mut run = firmware::start(&[&run[..], &["--state", text(&state)]].concat());
-    let port = port_of(&mut run);
-    let mut caller = Caller::connect(port);
+    let own = ["--state", text(&state), "--listen", "127.0.54.4"];
+    let mut run = firmware::start(&[&run[..], &own].concat());
+    let at = address_of(&mut run);
+    let mut caller = Caller::connect_to(at);
     let before = caller.ask(r#"{"cmd":"settings"}"#);
     assert!(before.contains(r#""mqtt_server":"-""#), "{before}");
     let mut terminal = fs::OpenOptions::new()
@@ -304,12 +305,12 @@ fn what_is_set_on_the_console_starts_the_board_over_and_stays() {
     run.wait_for_line("started over");
     // The old connection is gone, the port is the same.
     while !caller.line().is_empty() {}
-    let mut caller = Caller::connect(port);
+    let mut caller = Caller::connect_to(at);
     let after = caller.ask(r#"{"cmd":"settings"}"#);
     assert!(after.contains(r#""mqtt_server":"192.0.2.1""#), "{after}");
     caller.send(r#"{"cmd":"restart"}"#);
     while !caller.line().is_empty() {}
-    let mut caller = Caller::connect(port);
+    let mut caller = Caller::connect_to(at);
     let after = caller.ask(r#"{"cmd":"settings"}"#);
     assert!(after.contains(r#""mqtt_server":"192.0.2.1""#), "{after}");
     assert_eq!(KEYS.len(), after.matches("\":").count() - 3, "{after}");

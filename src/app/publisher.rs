@@ -65,7 +65,8 @@ const SESSION_EXPIRY_SECONDS: u32 = 3600;
 const KEEP_ALIVE_SECONDS: u16 = 60;
 
 const ONLINE: &[u8] = b"online";
-const OFFLINE: &[u8] = b"offline";
+/// The last will, and the good-bye.
+pub const OFFLINE: &[u8] = b"offline";
 
 type Topic = heapless::String<TOPIC_MAX>;
 
@@ -130,7 +131,7 @@ impl Default for Room {
 }
 
 /// The status's topic, below the root.
-const STATUS: &str = "/status";
+pub const STATUS: &str = "/status";
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -117,12 +117,9 @@ fn without_options_a_first_try_moves_and_ends_well() {
         |message: &Message| (message.topic == "pwutseltronics/status").then(|| message.text());
     assert_eq!(messages.iter().find_map(status), Some("online".into()));
     run.interrupt(Signal::INT);
-    let messages = subscriber.messages();
-    assert_eq!(
-        messages.iter().rev().find_map(status),
-        Some("offline".into()),
-        "the good-bye does not reach the broker's other clients"
-    );
+    subscriber.wait_until("the good-bye", |messages| {
+        messages.iter().rev().find_map(status).as_deref() == Some("offline")
+    });
 }
 
 #[test]
@@ -134,11 +131,9 @@ fn a_second_interrupt_does_not_wait_for_a_broker_that_hangs() {
     run.running.signal(Signal::INT);
     thread::sleep(Duration::from_millis(300));
     assert!(run.running.is_running(), "the first one waits a moment");
-    let start = Instant::now();
     run.running.signal(Signal::INT);
+    // One that waited would end well.
     assert_eq!(run.running.wait_for_end().code(), Some(130));
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
     run.assert_tidy();
 }
 

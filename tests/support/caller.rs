@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,32 +39,41 @@ pub struct Caller {
 impl Caller {
     /// Connects, and again while nobody answers: the emulator accepts before the image has an address.
     pub fn connect(port: u16) -> Self {
+        Self::connect_to((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// The same on another address.
+    pub fn connect_to(address: SocketAddr) -> Self {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut caller = Self::answered(port);
+            let mut caller = Self::answered_at(address);
             if caller.line().starts_with(r#"Info:{"cmd":"info","#) {
                 return caller;
             }
             // The board may not have seen yet that another has gone.
-            assert!(Instant::now() < deadline, "no room on port {port}");
+            assert!(Instant::now() < deadline, "no room on {address}");
             thread::sleep(Duration::from_millis(100));
         }
     }
 
     /// Connects, and again while the one socket for it is not back from the last.
     pub fn answered(port: u16) -> Self {
+        Self::answered_at((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    fn answered_at(address: SocketAddr) -> Self {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(caller) = Self::try_connect(port) {
+            if let Some(caller) = Self::try_connect(address) {
                 return caller;
             }
-            assert!(Instant::now() < deadline, "no answer on port {port}");
+            assert!(Instant::now() < deadline, "no answer on {address}");
         }
     }
 
     /// Connects, if somebody answers.
-    pub fn try_connect(port: u16) -> Option<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
         let patience = stream.set_read_timeout(Some(Duration::from_secs(3)));
         patience.expect("a time limit");
         // What was accepted and never answered is closed, or silent.
@@ -217,6 +226,7 @@ pub fn every_request(
         let of_the_run = |settings: &mut Settings| {
             settings.set("interval", "0").unwrap();
             settings.set("time_server", "-").unwrap();
+            settings.set("timeout", "120").unwrap();
         };
         device.adjust(of_the_run);
         let mut client = Client::new(Peer::Network(([10, 0, 2, 2], 1).into()), Level::Error);

@@ -11,6 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a peer may take for anything that it does at once on a quiet machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long what a program has said at its end may be on its way.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// How many lines of a child's output a failure shows.
 const SHOWN_LINES: usize = 60;
 
@@ -80,8 +83,11 @@ impl Running {
             }
             if let Some(status) = ended {
                 drop(lines);
-                // The collecting threads may still hold its last words.
-                thread::sleep(Duration::from_millis(100));
+                // The collecting threads may still hold its last words; another process that has its output may hold them longer.
+                let last = Instant::now() + LAST_WORDS;
+                while self.collectors.iter().any(|c| !c.is_finished()) && Instant::now() < last {
+                    thread::sleep(Duration::from_millis(10));
+                }
                 if let Some(found) = look(&self.lines()) {
                     return found;
                 }

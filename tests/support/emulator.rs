@@ -1,7 +1,7 @@
 //! A board that is on in QEMU, whichever it is: its console, its meter's line, its counters, and what scenarios want of it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::ops::DerefMut;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use super::caller::TheDevice;
 use super::child::{PATIENCE, Running};
 use super::peers::{Mosquitto, Subscriber};
+
+/// What its monitor asks with.
+const PROMPT: &[u8] = b"(qemu) ";
 
 /// QEMU with an image, a line to its UART and one to its monitor.
 pub struct Emulator {
@@ -72,9 +75,23 @@ impl Emulator {
     pub fn tell_monitor(&self, command: &str) {
         let monitor = UnixStream::connect(self.file("monitor"));
         let mut monitor = monitor.expect("the monitor's socket");
+        monitor
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time limit");
         // The monitor drops what comes with the connection's end.
         writeln!(monitor, "{command}").expect("the monitor takes it");
-        thread::sleep(Duration::from_millis(300));
+        let mut said = Vec::new();
+        let mut byte = [0];
+        // It asks for a command twice: before this one, and when it is done.
+        while said
+            .windows(PROMPT.len())
+            .filter(|part| part == &PROMPT)
+            .count()
+            < 2
+        {
+            monitor.read_exact(&mut byte).expect("the monitor's prompt");
+            said.extend(byte);
+        }
     }
 
     /// How many lines start so.

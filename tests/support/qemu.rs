@@ -63,6 +63,9 @@ impl DerefMut for Board {
 /// This machine's loopback, seen from inside.
 const HOST: &str = "10.0.2.2";
 
+/// Values are a telegram's for so long, also on a busy machine.
+const LASTING: &str = "timeout=120";
+
 impl Board {
     /// Starts the image with these words, without a network, and waits until it is ready.
     pub fn without_broker(words: &[&str]) -> Option<Self> {
@@ -99,7 +102,7 @@ impl Board {
 
     /// Starts the image without a broker, and waits until it has an address.
     pub fn in_network(network: &[&str], words: &[&str]) -> Option<Self> {
-        let own = ["interval=0", "stats=1", "time_server=-"];
+        let own = ["interval=0", "stats=1", "time_server=-", LASTING];
         let mut board = Self::begin(network, &[&own, words].concat())?;
         board.wait_until_ready();
         board.wait_for_event("network up", 1);
@@ -171,7 +174,7 @@ impl Emulated for Board {
 
     fn at_broker(broker: &Mosquitto, with: &With<'_>) -> Option<Self> {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        let mut words = owned(&["interval=0", "stats=1", "time_server=-"]);
+        let mut words = owned(&["interval=0", "stats=1", "time_server=-", LASTING]);
         words.extend([
             format!("mqtt_server={HOST}"),
             format!("mqtt_port={}", broker.port()),
@@ -191,7 +194,7 @@ impl Emulated for Board {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let port = free_port();
         let network = format!("user,model=open_eth{}", forwarded(&[(port, PORT)]));
-        let mut words = owned(&["interval=0", "stats=1", "time_server=-"]);
+        let mut words = owned(&["interval=0", "stats=1", "time_server=-", LASTING]);
         words.extend(kept_in(folder.path()));
         let mut board = Self::begin_in(folder, owned(&["-nic", &network]), words)?;
         board.wait_for_event("network up", 1);

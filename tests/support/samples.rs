@@ -1,8 +1,11 @@
 //! Samples: telegrams to make them of, and what is made of them.
 
 use std::io::BufRead;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
+
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 
 use super::firmware::text;
 use super::telegram::telegram;
@@ -32,6 +35,15 @@ pub fn spoken(number: u8) -> Vec<u8> {
         })
         .collect();
     telegram("ABC5meter", &lines)
+}
+
+/// Gives datagrams room to wait in, for as long as a busy machine lets nobody read them.
+pub fn roomy(socket: &UdpSocket) {
+    const ROOM: usize = 16 << 20;
+    // More than the machine allows everybody is for root.
+    if set_socket_recv_buffer_size_force(socket, ROOM).is_err() {
+        set_socket_recv_buffer_size(socket, ROOM).expect("as much as there may be");
+    }
 }
 
 /// The samples among the bytes.

@@ -7,6 +7,7 @@ mod view;
 mod watch;
 
 use core::{
+    cell::Cell,
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4},
     str::FromStr,
@@ -235,8 +236,9 @@ impl std::error::Error for Error {}
 /// With `--once`: how long the broker or the source may be away, and an acknowledgement may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// After Ctrl-C: how long the good-bye may take.
+/// After Ctrl-C: how long the good-bye may take. The emulated board looks half a second long whether more comes.
 const FAREWELL: Duration = Duration::from_secs(2);
+const EMULATED_FAREWELL: Duration = Duration::from_secs(10);
 
 /// How long the broker in this process goes on after the good-bye.
 const LAST_DELIVERY: Duration = Duration::from_millis(100);
@@ -513,14 +515,15 @@ fn forwarded(address: IpAddr, view: &View) -> Result<[SocketAddrV4; 2], Error> {
     Ok([commands, streams])
 }
 
-/// Ends when it makes no sense to wait for the broker or the source any longer.
-async fn given_up(view: &View, once: bool) -> Error {
+/// Ends when it makes no sense to wait for the broker or the source any longer. A board that is not yet `up` need not have a
+/// broker.
+async fn given_up(view: &View, once: bool, up: &Cell<bool>, farewell: Duration) -> Error {
     let mut away = Instant::now();
     let mut stopped: Option<Instant> = None;
     loop {
         Timer::after_millis(50).await;
         let now = Instant::now();
-        if view.is_connected() {
+        if view.is_connected() || !up.get() {
             away = now;
         }
         if view.is_stopping() {
@@ -536,7 +539,7 @@ async fn given_up(view: &View, once: bool) -> Error {
         {
             return Error::Unreachable(view.port_unreachable(PATIENCE));
         }
-        let farewell = view.was_interrupted() && stopped.is_some_and(|at| limit(at, FAREWELL));
+        let farewell = view.was_interrupted() && stopped.is_some_and(|at| limit(at, farewell));
         let unanswered = once && stopped.is_some_and(|at| limit(at, PATIENCE));
         let unreachable = once && limit(away, PATIENCE);
         if farewell || unanswered || unreachable {

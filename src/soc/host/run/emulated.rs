@@ -1,6 +1,7 @@
 //! `--board qemu`: the lx106's image in an emulator, the P1 source on its UART, the broker on this side.
 
 use core::{
+    cell::Cell,
     convert::Infallible,
     future::pending,
     net::{IpAddr, SocketAddrV4},
@@ -27,11 +28,15 @@ use embassy_futures::{
     join::join3,
     select::{Either, Either3, select, select3},
 };
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Read as _, Write as _};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::{Error, Flags, given_up, view::View, watch::watch};
+use super::{
+    EMULATED_FAREWELL, Error, Flags, given_up,
+    view::View,
+    watch::{Gone, watch},
+};
 use crate::{
     app::{monitor::Monitor, outlet, server, stats::Stats},
     p1::port::{LineSettings, Port},
@@ -46,6 +51,9 @@ const GATEWAY: &str = "10.0.2.2";
 
 /// Pause before a port that failed is tried again.
 const PORT_RETRY: Duration = Duration::from_secs(1);
+
+/// How long the board's good-bye may still be on its way from the broker when the board has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Status with which the image ends when it is to be started again.
 const RESTART: i32 = 6;
@@ -194,16 +202,21 @@ async fn run_once(
     let stdin = emulator.stdin.take();
     let published = stats.published.get();
     let (ready, started) = async_channel::bounded::<()>(1);
+    let (up, gone) = (Cell::new(false), Gone::new());
     let listening = async {
         let mut last = String::new();
         let mut changed = Vec::new();
         while let Ok(line) = console.recv().await {
             changed.extend(line.strip_prefix("changed ").map(String::from));
             if line.starts_with("ready") {
+                up.set(true);
                 let _ = ready.try_send(());
             }
             hear(&line, published, view, stats);
             last = line;
+        }
+        if view.is_connected() {
+            let _ = with_timeout(LAST_WORDS, gone.wait()).await;
         }
         (last, changed)
     };
@@ -219,9 +232,10 @@ async fn run_once(
         // It is the image that ends a run.
         pending::<Infallible>().await
     };
-    let watching = watch(&settings, board.name, view);
+    let watching = watch(&settings, board.name, view, &gone);
     let beside = join3(feeding, watching, view.refresh(stats));
-    let (last, changed) = match select3(listening, beside, given_up(view, board.once)).await {
+    let given_up = given_up(view, board.once, &up, EMULATED_FAREWELL);
+    let (last, changed) = match select3(listening, beside, given_up).await {
         Either3::First(ended) => ended,
         Either3::Second((never, ..)) => match never {},
         Either3::Third(error) => return Err(error),

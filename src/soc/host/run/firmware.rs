@@ -1,6 +1,7 @@
 //! The firmware's tasks on this machine: meter, publisher, and the clients of the command protocol.
 
 use core::{
+    cell::Cell,
     convert::Infallible,
     future::pending,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -357,7 +358,9 @@ impl Firmware<'_, '_> {
                     _ => publisher.run(&mut room).await,
                 }
             };
-            match select(published, given_up(view, self.once)).await {
+            let up = Cell::new(true);
+            let given_up = given_up(view, self.once, &up, super::FAREWELL);
+            match select(published, given_up).await {
                 Either::First(result) => result.map_err(Error::Mqtt),
                 Either::Second(error) => Err(error),
             }

@@ -188,11 +188,20 @@ impl Firmware {
     }
 
     /// Plays one telegram, and waits until it has been dealt with.
-    fn play(&mut self, telegram: &[u8], witness: &mut Subscriber, lines: usize) {
+    fn play(&mut self, telegram: &[u8], chain: &mut Chain, lines: usize) {
         self.fifo.write_all(telegram).expect("the FIFO takes it");
-        witness.wait_for_count(lines);
-        // The topics follow the lines; a telegram in that moment is left out on purpose.
-        thread::sleep(Duration::from_millis(100));
+        chain.witness.wait_for_count(lines);
+        // The topics follow the lines, and a telegram in that moment is left out on purpose. A command is answered behind them.
+        let answers = |lines: &[String]| {
+            let answers = lines.iter().filter(|line| line.contains("getVoltage"));
+            answers.count()
+        };
+        let before = answers(&self.running.lines());
+        let command = r#"{"cmd":"getVoltage"}"#;
+        chain.mosquitto.publish("powermeter/cmd", command, 0, false);
+        self.running.wait_for("the command's answer", |lines| {
+            (answers(lines) > before).then_some(())
+        });
     }
 }
 
@@ -426,7 +435,7 @@ fn every_kind_of_meter_arrives_with_every_column_at_its_own_time() {
                 }
                 line
             }));
-            house.play(telegram, &mut chain.witness, expected.len());
+            house.play(telegram, &mut chain, expected.len());
         }
         house.running.stop();
     }
@@ -461,7 +470,7 @@ fn nothing_is_lost_or_doubled_while_telegraf_is_away() {
             _ => {}
         }
         expected.extend(recording.lines[index].clone());
-        firmware.play(telegram, &mut chain.witness, expected.len());
+        firmware.play(telegram, &mut chain, expected.len());
     }
     chain.check_all_arrived(&expected);
 }

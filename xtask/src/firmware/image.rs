@@ -77,11 +77,22 @@ const PARTS: [&str; 8] = [
     "metertrekker::soc::esp8266::radio",
 ];
 
-/// The handlers without which flash may not be read and IRAM not be written but by words.
-const NARROW: [&str; 3] = [
+/// What runs while flash cannot be read, or may do so: P1's interrupt with the message that it sends, the handlers of narrow accesses
+/// with their way in and out, and what the vendor's and our own code in IRAM call. That these call nothing in flash their literals say.
+const IN_IRAM: [&str; 13] = [
+    "metertrekker::soc::esp8266::port::on_interrupt",
+    "metertrekker::soc::esp8266::executor::post",
+    "__wrap_spi_flash_read",
     "xtensa_lx_rt_narrow_load",
     "xtensa_lx_rt_narrow_store",
     "xtensa_lx_rt_xtos_narrow_load",
+    "xtensa_lx_rt_take_exception",
+    "xtensa_lx_mask_interrupts",
+    "xtensa_lx_set_ps",
+    "memcpy",
+    "memmove",
+    "memset",
+    "memcmp",
 ];
 
 /// The one thing in flash that code of ours in IRAM reads: at start, when flash is there.
@@ -206,14 +217,15 @@ impl Image {
         if self.cold > 0 && !self.cold_is_empty {
             problems.push("variables in IRAM have values, which nobody copies there".into());
         }
-        // Constants are in flash and variables in IRAM, so somebody has to do it for their bytes.
         let iram = |address: u64| board.memory.iram.contains(address);
-        for name in NARROW {
+        for name in IN_IRAM {
             match self.symbols.get(name) {
                 Some(address) if iram(*address) => {}
-                Some(_) => problems.push(format!("{name} is not in IRAM")),
+                Some(_) => problems.push(format!(
+                    "{name} is not in IRAM, and runs while flash cannot be read"
+                )),
                 None => problems.push(format!(
-                    "bytes in flash and IRAM cannot be accessed: {name} is not in it"
+                    "{name} is not in it, by this name: it has to be in IRAM"
                 )),
             }
         }
@@ -399,11 +411,7 @@ fn said_well(what: &str, output: &std::process::Output) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = [&output.stdout[..], &output.stderr[..]].concat();
-    Err(format!(
-        "esptool {what}: {}",
-        String::from_utf8_lossy(&said).trim()
-    ))
+    Err(format!("esptool {what}: {}", shell::said(output)))
 }
 
 /// Whether esptool finds the checksum right, and the entry where it belongs.
@@ -473,7 +481,7 @@ mod tests {
             ..Image::default()
         };
         let mut add = |name: &str, address| image.symbols.insert(name.to_owned(), address);
-        for name in RADIO.iter().chain(&NARROW) {
+        for name in RADIO.iter().chain(&IN_IRAM) {
             add(name, 0x4010_0200);
         }
         for part in PARTS {
@@ -510,14 +518,6 @@ mod tests {
             lacks("metertrekker::app::publisher::f"),
             ["metertrekker::app::publisher is not in it"]
         );
-        assert_eq!(
-            lacks("xtensa_lx_rt_narrow_load"),
-            ["bytes in flash and IRAM cannot be accessed: xtensa_lx_rt_narrow_load is not in it"]
-        );
-        assert_eq!(
-            lacks("xtensa_lx_rt_narrow_store"),
-            ["bytes in flash and IRAM cannot be accessed: xtensa_lx_rt_narrow_store is not in it"]
-        );
         let mut without_topics = image();
         without_topics.text.1.fill(0);
         assert_eq!(problems(&without_topics), ["the topic /power is not in it"]);
@@ -549,12 +549,28 @@ mod tests {
         let problems = problems(&image);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].ends_with("refers to flash at 0x40210008"));
-        let mut moved = self::image();
-        moved.symbols.insert(NARROW[0].into(), 0x4021_0000);
-        assert_eq!(
-            self::problems(&moved),
-            ["xtensa_lx_rt_narrow_load is not in IRAM"]
-        );
+    }
+
+    #[test]
+    fn what_runs_without_flash_has_to_be_in_iram() {
+        for name in IN_IRAM {
+            let mut moved = image();
+            moved.symbols.insert(name.into(), 0x4021_0000);
+            assert_eq!(
+                problems(&moved),
+                [format!(
+                    "{name} is not in IRAM, and runs while flash cannot be read"
+                )]
+            );
+            let mut without = image();
+            without.symbols.remove(name);
+            assert_eq!(
+                problems(&without),
+                [format!(
+                    "{name} is not in it, by this name: it has to be in IRAM"
+                )]
+            );
+        }
     }
 
     #[test]

@@ -193,7 +193,7 @@ Detected flash size: 4MB
                 "there is no such port",
             ),
             (
-                "[Errno 13] could not open port /dev/x: [Errno\n13] Permission denied: '/dev/x'",
+                "[Errno\n13] could not open port /dev/x: [Errno\n13] Permission denied: '/dev/x'",
                 "you may not open the port: `sudo usermod -aG dialout $USER`",
             ),
             (

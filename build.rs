@@ -50,7 +50,7 @@ fn lay_out() -> Result<(), String> {
     println!("cargo::rustc-cfg=soc=\"{}\"", board.soc);
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
-    if board.soc == "esp8266" {
+    if board.soc == board::Soc::Esp8266 {
         match env::var_os("CARGO_FEATURE_STAND_IN") {
             None => vendor_libraries(&out)?,
             Some(_) => stand_in(&board, &out)?,
@@ -63,7 +63,7 @@ fn lay_out() -> Result<(), String> {
 fn stand_in(board: &board::Board, out: &Path) -> Result<(), String> {
     let folder = Path::new("src/soc/stand_in");
     println!("cargo::rerun-if-changed={}", folder.display());
-    check_layouts(&sdk()?.join("include"), out)?;
+    check_layouts(&sdk()?, out)?;
     copy(&Path::new("src/soc/esp8266").join("link.x"), out)?;
     copy(&folder.join("rom.x"), out)?;
     let script = folder.join("stand_in.x");
@@ -97,7 +97,7 @@ fn vendor_libraries(out: &Path) -> Result<(), String> {
             sdk.display()
         )
     })?;
-    check_layouts(&sdk.join("include"), out)?;
+    check_layouts(&sdk, out)?;
     for script in ["link.x", "rom.x"] {
         copy(&Path::new("src/soc/esp8266").join(script), out)?;
     }
@@ -135,11 +135,14 @@ fn copy(script: &Path, out: &Path) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", script.display()))
 }
 
-/// Has the cross compiler judge `layouts.c`, which includes the vendor's headers.
-fn check_layouts(headers: &Path, out: &Path) -> Result<(), String> {
+/// Has the cross compiler judge `layouts.c`, which includes the vendor's headers. lwIP's are beside the others in the archive, and in a
+/// folder of their own in a checkout.
+fn check_layouts(sdk: &Path, out: &Path) -> Result<(), String> {
     let checked = Command::new("xtensa-lx106-elf-gcc")
         .args(["-c", "-std=gnu11", "-w", "-I"])
-        .arg(headers)
+        .arg(sdk.join("include"))
+        .arg("-I")
+        .arg(sdk.join("third_party/include"))
         .arg("-o")
         .arg(out.join("layouts.o"))
         .arg("src/soc/esp8266/layouts.c")

@@ -5,6 +5,7 @@ pub mod flash;
 #[path = "board/pins.rs"]
 pub mod pins;
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -21,9 +22,8 @@ pub struct Board {
     /// What it is, in a few words.
     #[allow(dead_code)] // For people.
     pub about: String,
-    /// The folder below `src/soc` with its code.
-    #[allow(dead_code)] // Not every build script asks.
-    pub soc: String,
+    /// What its core is a part of.
+    pub soc: Soc,
     /// The board whose tables it has, but for those that are in its file.
     like: Option<Spanned<String>>,
     /// For boards that have the command protocol.
@@ -34,6 +34,44 @@ pub struct Board {
     /// What only an ESP8266 has.
     pins: Option<Pins>,
     flash: Option<Flash>,
+}
+
+/// A folder below `src/soc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Soc {
+    /// The chip, with its vendor's libraries.
+    Esp8266,
+    /// A PC.
+    Host,
+    /// The chip's core alone, emulated.
+    Qemu,
+}
+
+impl Soc {
+    const ALL: [Self; 3] = [Self::Esp8266, Self::Host, Self::Qemu];
+}
+
+impl TryFrom<String> for Soc {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|soc| soc.to_string() == name).ok_or_else(|| {
+            let valid = Self::ALL.map(|soc| soc.to_string());
+            format!("soc is \"{name}\": valid are {}", valid.join(", "))
+        })
+    }
+}
+
+impl fmt::Display for Soc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Esp8266 => "esp8266",
+            Self::Host => "host",
+            Self::Qemu => "qemu",
+        })
+    }
 }
 
 /// What the command protocol may take.
@@ -126,15 +164,15 @@ lines! {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Memory {
-    vectors: Region,
-    iram: Region,
-    dram: Region,
-    irom: Region,
+    vectors: Spanned<Region>,
+    iram: Spanned<Region>,
+    dram: Spanned<Region>,
+    irom: Spanned<Region>,
     /// Where the stack is, when it is not the end of `dram`.
-    stack: Option<Region>,
+    stack: Option<Spanned<Region>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Region {
     origin: u32,
@@ -234,7 +272,12 @@ impl Board {
     /// What contradicts itself in one of its tables, and where.
     fn own_problem(&self) -> Option<(usize, String)> {
         let commands = self.commands.as_ref().and_then(Commands::problem);
+        let memory = || {
+            let memory = self.memory.as_ref()?;
+            (self.soc == Soc::Esp8266).then(|| memory.problem())?
+        };
         commands
+            .or_else(memory)
             .or_else(|| self.ram.as_ref().and_then(Ram::problem))
             .or_else(|| self.pins.as_ref().and_then(Pins::problem))
             .or_else(|| self.flash.as_ref().and_then(Flash::problem))
@@ -245,7 +288,7 @@ impl Board {
         if self.is_program() {
             return None;
         }
-        let is_chip = self.soc == "esp8266";
+        let is_chip = self.soc == Soc::Esp8266;
         let tables = [
             ("memory", self.memory.is_some(), true),
             ("ram", self.ram.is_some(), true),
@@ -263,13 +306,16 @@ impl Board {
                 let memory = self.memory.as_ref()?;
                 let ram = self.ram.as_ref()?;
                 match (ram.heap, &memory.stack) {
+                    (None, None) if is_chip => {
+                        Some("[ram] lacks `heap`: the vendor's libraries need one".into())
+                    }
                     (Some(_), None) => {
                         Some("memory `stack` is missing: with a `heap` it is elsewhere".into())
                     }
                     (None, Some(_)) => {
                         Some("memory `stack`: without a `heap` it is the end of `dram`".into())
                     }
-                    _ => self.flash.as_ref()?.misplaced(&memory.irom),
+                    _ => self.flash.as_ref()?.misplaced(memory.irom.get_ref()),
                 }
             })
     }
@@ -288,7 +334,54 @@ impl Board {
 
     /// Whether it is a program for a PC and no image.
     pub fn is_program(&self) -> bool {
-        self.soc == "host"
+        self.soc == Soc::Host
+    }
+}
+
+/// What the chip has for an image with the vendor's libraries: the first 32 KiB of IRAM, the rest being flash's cache, data memory, and
+/// the ROM's stack.
+const CHIP: [(&str, Region); 4] = [
+    ("vectors", Region::new(0x4010_0000, 0x100)),
+    ("iram", Region::new(0x4010_0100, 0x7f00)),
+    ("dram", Region::new(0x3ffe_8000, 0x1_4000)),
+    ("stack", Region::new(0x3fff_e000, 0x2000)),
+];
+
+impl Memory {
+    /// What is not as the chip has it, and where.
+    fn problem(&self) -> Option<(usize, String)> {
+        let regions = [
+            Some(&self.vectors),
+            Some(&self.iram),
+            Some(&self.dram),
+            self.stack.as_ref(),
+        ];
+        let other = regions.into_iter().zip(&CHIP);
+        let mut other = other.filter_map(|(region, chip)| Some((region?, chip)));
+        if let Some((region, (name, chip))) =
+            other.find(|(region, (_, chip))| region.get_ref() != chip)
+        {
+            let Region { origin, length } = region.get_ref();
+            let problem = format!(
+                "`{name}` is {length:#x} bytes at {origin:#x}: the chip has {:#x} at {:#x}",
+                chip.length, chip.origin
+            );
+            return Some((region.span().start, problem));
+        }
+        let origin = self.irom.get_ref().origin;
+        (origin != flash::CODE).then(|| {
+            let problem = format!(
+                "`irom` is at {origin:#x}: the part of the image that runs from flash is mapped at {:#x}",
+                flash::CODE
+            );
+            (self.irom.span().start, problem)
+        })
+    }
+}
+
+impl Region {
+    const fn new(origin: u32, length: u32) -> Self {
+        Self { origin, length }
     }
 }
 
@@ -405,24 +498,23 @@ impl Board {
             ("irom", Some(irom)),
             ("stack", stack.as_ref()),
         ] {
-            let Some(region) = region else { continue };
+            let Some(region) = region.map(Spanned::get_ref) else {
+                continue;
+            };
             script.push_str(&format!(
                 "  {name} : ORIGIN = {:#x}, LENGTH = {:#x}\n",
                 region.origin, region.length
             ));
         }
         script += "}\n";
-        script + &ram.assertions(&self.soc)
+        script + &ram.assertions(self.soc)
     }
 
     /// Bytes of the vendor's variables, by the ledger: what neither the budget nor the heap has of the data memory.
     #[allow(dead_code)] // Not every build script asks.
     pub fn vendor_variables(&self) -> Option<u32> {
         let (memory, ram) = (self.memory.as_ref()?, self.ram.as_ref()?);
-        memory
-            .dram
-            .length
-            .checked_sub(*ram.budget.get_ref() + ram.heap?)
+        (memory.dram.get_ref().length).checked_sub(*ram.budget.get_ref() + ram.heap?)
     }
 
     /// What the board can do, as constants.
@@ -473,7 +565,7 @@ impl Ram {
     }
 
     /// What only the linker knows: it stops when the ledger's lines are not kept.
-    fn assertions(&self, soc: &str) -> String {
+    fn assertions(&self, soc: Soc) -> String {
         let stack = *self.lines.stack.bytes.get_ref();
         let variables = self.variables();
         let Some(heap) = self.heap else {

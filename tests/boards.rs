@@ -56,10 +56,18 @@ fn every_board_is_complete_and_its_soc_exists() {
     for name in &names {
         let board = board::load(&boards, name).unwrap();
         assert!(!board.about.is_empty(), "{name}");
-        let soc = root.join("src/soc").join(&board.soc);
+        let soc = root.join("src/soc").join(board.soc.to_string());
         assert!(soc.is_dir(), "{name}: {} is missing", soc.display());
-        assert_eq!(board.pins().is_some(), board.soc == "esp8266", "{name}");
-        assert_eq!(board.flash().is_some(), board.soc == "esp8266", "{name}");
+        assert_eq!(
+            board.pins().is_some(),
+            board.soc == board::Soc::Esp8266,
+            "{name}"
+        );
+        assert_eq!(
+            board.flash().is_some(),
+            board.soc == board::Soc::Esp8266,
+            "{name}"
+        );
     }
     let chips = [
         "d1-mini",
@@ -101,7 +109,73 @@ vendor = { origin = 0xfb000, length = 0x5000 }
 fn chip(from: &str, to: &str) -> String {
     assert!(CHIP.contains(from), "{from}");
     let memory = MEMORY.replace("0x73000", "0x63000");
-    format!("{}{memory}{RAM}", CHIP.replace(from, to))
+    let ram = RAM.replace("budget", "heap = 500\nbudget");
+    format!("{}{memory}{STACK}{ram}", CHIP.replace(from, to))
+}
+
+/// Where the vendor's libraries have the stack.
+const STACK: &str = "stack = { origin = 0x3fffe000, length = 0x2000 }\n";
+
+#[test]
+fn a_soc_that_there_is_not_is_answered_with_those_that_there_are() {
+    assert_eq!(
+        problem("about = \"x\"\nsoc = \"esp32\""),
+        "boards/x.toml:2: soc is \"esp32\": valid are esp8266, host, qemu"
+    );
+}
+
+#[test]
+fn memories_that_the_chip_does_not_have_are_refused() {
+    let text = chip("x", "x");
+    for (from, to, expected) in [
+        (
+            "length = 0x100 }",
+            "length = 0x200 }",
+            "15: `vectors` is 0x200 bytes at 0x40100000: the chip has 0x100 at 0x40100000",
+        ),
+        (
+            "length = 0x7f00 }",
+            "length = 0xff00 }",
+            "16: `iram` is 0xff00 bytes at 0x40100100: the chip has 0x7f00 at 0x40100100",
+        ),
+        (
+            "dram = { origin = 0x3ffe8000",
+            "dram = { origin = 0x3ffe0000",
+            "17: `dram` is 0x14000 bytes at 0x3ffe0000: the chip has 0x14000 at 0x3ffe8000",
+        ),
+        (
+            "irom = { origin = 0x40210000",
+            "irom = { origin = 0x40220000",
+            "18: `irom` is at 0x40220000: the part of the image that runs from flash is mapped at 0x40210000",
+        ),
+        (
+            "length = 0x2000 }",
+            "length = 0x1000 }",
+            "19: `stack` is 0x1000 bytes at 0x3fffe000: the chip has 0x2000 at 0x3fffe000",
+        ),
+        (
+            STACK,
+            "",
+            "1: memory `stack` is missing: with a `heap` it is elsewhere",
+        ),
+        (
+            "heap = 500\n",
+            "",
+            "1: memory `stack`: without a `heap` it is the end of `dram`",
+        ),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let expected = format!("boards/x.toml:{expected}");
+        assert_eq!(problem(&text.replacen(from, to, 1)), expected, "{to}");
+    }
+    let neither = text.replace(STACK, "").replace("heap = 500\n", "");
+    assert_eq!(
+        problem(&neither),
+        "boards/x.toml:1: [ram] lacks `heap`: the vendor's libraries need one"
+    );
+    // The emulator has RAM all over.
+    let wide = with_ram(RAM).replace("0x7f00", "0xff00");
+    board::read("boards/x.toml", &wide).unwrap();
 }
 
 #[test]

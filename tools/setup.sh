@@ -83,8 +83,8 @@ missing_packages() {
     have ffmpeg || echo ffmpeg
     have udhcpc || echo udhcpc
     /usr/bin/python3 -c 'import zeroconf' 2>/dev/null || echo python3-zeroconf
-    # For esptool, which makes the ESP8266's images.
-    have esptool || [ -x "$TOOLS/esptool/bin/esptool" ] || python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+    # For esptool, which makes the ESP8266's images: one of another version is not taken.
+    [ -x "$TOOLS/esptool/bin/esptool" ] || python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
     if needs_chrony && ! ldconfig -p | grep --quiet 'libgnutls\.so\.30'; then
         echo libgnutls30
     fi

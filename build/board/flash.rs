@@ -51,6 +51,9 @@ const VENDOR: u32 = 5 * SECTOR;
 const MAPPED: u32 = 0x4020_0000;
 const WINDOW: u32 = 0x10_0000;
 
+/// Where code is mapped: the image's second file lies behind what the ROM copies to RAM, at 0x10000.
+pub const CODE: u32 = MAPPED + 0x1_0000;
+
 impl Flash {
     /// What contradicts itself or the chip, and where.
     pub fn problem(&self) -> Option<(usize, String)> {

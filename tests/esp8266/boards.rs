@@ -21,7 +21,9 @@ fn chips() -> Vec<(String, Board)> {
         let board = board::load(&folder, &name).unwrap();
         (name, board)
     });
-    let chips: Vec<_> = boards.filter(|(_, board)| board.soc == "esp8266").collect();
+    let chips: Vec<_> = boards
+        .filter(|(_, board)| board.soc == board::Soc::Esp8266)
+        .collect();
     assert!(chips.len() >= 5);
     chips
 }

@@ -7,6 +7,7 @@ mod image;
 pub mod link;
 mod sdk;
 mod toolchain;
+mod twice;
 
 use std::env;
 use std::fs;
@@ -15,7 +16,7 @@ use std::process::Command;
 
 use toolchain::Toolchain;
 
-use crate::shell;
+use crate::{shell, size};
 
 const TARGET: &str = "xtensa-lx106-none-elf";
 
@@ -25,7 +26,7 @@ pub struct Args {
     /// A file in boards/, without its .toml
     #[arg(required_unless_present_any = ["all", "stand_in", "self_tests", "proof", "bench"])]
     board: Option<String>,
-    /// Every board that has an image
+    /// Every board that has an image, and one of them twice
     #[arg(long, conflicts_with = "board")]
     all: bool,
     /// The image of the D1 mini with a stand-in for the vendor's libraries, which runs in QEMU
@@ -45,9 +46,13 @@ pub struct Args {
 /// Builds what was asked for and names the images.
 pub fn run(args: &Args) -> Result<(), String> {
     let toolchain = toolchain::find()?;
+    if args.all {
+        let (images, result) = build_each(&toolchain, &boards());
+        list(&images);
+        return result;
+    }
     let images = match &args.board {
         Some(board) => build_board(&toolchain, board)?,
-        None if args.all => build_each(&toolchain, &boards())?,
         None if args.stand_in => vec![build_stand_in(&toolchain)?],
         None if args.bench => vec![build_bench()?],
         None if args.proof => {
@@ -56,10 +61,14 @@ pub fn run(args: &Args) -> Result<(), String> {
         }
         None => build_self_tests(&toolchain)?,
     };
+    list(&images);
+    Ok(())
+}
+
+fn list(images: &[PathBuf]) {
     for image in images {
         println!("{}", image.display());
     }
-    Ok(())
 }
 
 /// The emulator that the tests use.
@@ -92,7 +101,7 @@ const HOST: &str = "host";
 const CHIP: &str = "esp8266";
 
 /// The board's file, with what it has of the one that it is like, as `build/board.rs` reads it.
-fn read_board(name: &str) -> Result<toml::Table, String> {
+pub fn read_board(name: &str) -> Result<toml::Table, String> {
     let file = shell::root().join("boards").join(format!("{name}.toml"));
     let text = fs::read_to_string(&file)
         .map_err(|_| format!("no board {name}: there are {}", boards().join(", ")))?;
@@ -106,40 +115,34 @@ fn read_board(name: &str) -> Result<toml::Table, String> {
     Ok(board)
 }
 
-/// Builds these boards, also when another one fails; all failures are told. Boards that differ in name alone have to have the same image,
-/// byte by byte: what is built twice of the same is the same.
-fn build_each(toolchain: &Toolchain, names: &[String]) -> Result<Vec<PathBuf>, String> {
+/// Builds these boards, also when another one fails, and one of them a second time; returns what was built, and all failures.
+fn build_each(toolchain: &Toolchain, names: &[String]) -> (Vec<PathBuf>, Result<(), String>) {
     let mut images = Vec::new();
     let mut problems = Vec::new();
-    let mut built: Vec<(toml::Table, &String, Vec<PathBuf>)> = Vec::new();
     for name in names {
-        let mut board = read_board(name)?;
-        board.remove("about");
         println!("{name}");
-        let files = match build_board(toolchain, name) {
-            Ok(files) => files,
-            Err(problem) => {
-                problems.push(format!("{name}: {problem}"));
-                continue;
+        let built = build_board(toolchain, name).and_then(|files| {
+            images.extend_from_slice(&files);
+            match name == twice::BOARD {
+                true => twice::check(toolchain, &files),
+                false => Ok(()),
             }
-        };
-        if let Some((_, twin, others)) = built.iter().find(|(other, ..)| *other == board) {
-            for (file, other) in files.iter().zip(others) {
-                if fs::read(file).ok() != fs::read(other).ok() {
-                    problems.push(format!(
-                        "{name}: {} is not the same as {twin}'s, and should be",
-                        file.display()
-                    ));
-                }
-            }
+        });
+        if let Err(problem) = built {
+            problems.push(format!("{name}: {problem}"));
         }
-        images.extend_from_slice(&files);
-        built.push((board, name, files));
     }
-    match problems.is_empty() {
-        true => Ok(images),
+    if !names.iter().any(|name| name == twice::BOARD) {
+        problems.push(format!(
+            "there is no {} that could be built twice",
+            twice::BOARD
+        ));
+    }
+    let result = match problems.is_empty() {
+        true => Ok(()),
         false => Err(problems.join("\n")),
-    }
+    };
+    (images, result)
 }
 
 /// The boards that have an image.
@@ -155,32 +158,47 @@ fn boards() -> Vec<String> {
     names
 }
 
-/// Builds a board's image and returns its files, the linked program first.
+/// Builds a board's image, prints what it takes, and returns its files, the linked program first.
 fn build_board(toolchain: &Toolchain, name: &str) -> Result<Vec<PathBuf>, String> {
+    let board = read_board(name)?;
+    let program = link_board(toolchain, &Place::here(), name, &board)?;
+    if !is_chip(&board) {
+        print!("{}", size::table(name, &program)?);
+        return Ok(vec![program]);
+    }
+    image::judge(&program, &board)?;
+    let mut files = convert(&program, name, &board)?;
+    files.insert(0, program);
+    Ok(files)
+}
+
+/// Builds a board's program.
+fn link_board(
+    toolchain: &Toolchain,
+    place: &Place,
+    name: &str,
+    board: &toml::Table,
+) -> Result<PathBuf, String> {
     if name == HOST {
         return Err("the board host is a program, not an image: `cargo build` makes it".into());
     }
-    let board = read_board(name)?;
-    let mut cargo = cargo(toolchain)?;
+    let mut cargo = place.cargo(toolchain)?;
     cargo
         .args(["--package", "metertrekker", "--bin", "metertrekker"])
         .env("METERTREKKER_BOARD", name);
     // Vectors and start-up code come from us, or from the chip's vendor libraries.
-    if !is_chip(&board) {
-        shell::run(cargo.args(["--features", "xtensa-lx-rt/vectors"]))?;
-        return Ok(vec![copy(&built("metertrekker"), &format!("{name}.elf"))?]);
-    }
-    cargo
-        .args(["--features", "esp8266,xtensa-lx-rt/xtos"])
-        .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
+    match is_chip(board) {
+        false => cargo.args(["--features", "xtensa-lx-rt/vectors"]),
+        true => (cargo.args(["--features", "esp8266,xtensa-lx-rt/xtos"]))
+            .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?),
+    };
     shell::run(&mut cargo)?;
-    let program = copy(&built("metertrekker"), &format!("{name}.elf"))?;
-    let board: image::Board = board
-        .try_into()
-        .map_err(|error| format!("boards/{name}.toml: {error}"))?;
-    let mut files = image::make(&program, &board)?;
-    files.insert(0, program);
-    Ok(files)
+    place.copy("metertrekker", &format!("{name}.elf"))
+}
+
+fn convert(program: &Path, name: &str, board: &toml::Table) -> Result<Vec<PathBuf>, String> {
+    let problem = |error| format!("boards/{name}.toml: {error}");
+    image::convert(program, &image::Board::of(board).map_err(problem)?)
 }
 
 /// The board whose glue runs in the emulator.
@@ -188,18 +206,23 @@ const STOOD_IN: &str = "d1-mini";
 
 /// Builds the image of a board with an ESP8266 that has a stand-in for the vendor's libraries.
 fn build_stand_in(toolchain: &Toolchain) -> Result<PathBuf, String> {
-    let mut cargo = cargo(toolchain)?;
+    let mut cargo = Place::here().cargo(toolchain)?;
     cargo
         .args(["--package", "metertrekker", "--bin", "metertrekker"])
         .args(["--features", "stand-in"])
         .env("METERTREKKER_BOARD", STOOD_IN)
         .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
     shell::run(&mut cargo)?;
-    copy(&built("metertrekker"), &format!("{STOOD_IN}-stand-in.elf"))
+    Place::here().copy("metertrekker", &format!("{STOOD_IN}-stand-in.elf"))
 }
 
 fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
-    shell::run(cargo(toolchain)?.args(["--package", "lx106-tests", "--features", "emulator"]))?;
+    shell::run(Place::here().cargo(toolchain)?.args([
+        "--package",
+        "lx106-tests",
+        "--features",
+        "emulator",
+    ]))?;
     let sources = shell::root().join("crates/lx106-tests/src/bin");
     let mut images: Vec<PathBuf> = Vec::new();
     for file in fs::read_dir(&sources)
@@ -207,7 +230,7 @@ fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
         .flatten()
     {
         if let Some(name) = file.path().file_stem().and_then(|name| name.to_str()) {
-            images.push(copy(&built(name), &format!("self-tests/{name}.elf"))?);
+            images.push(Place::here().copy(name, &format!("self-tests/{name}.elf"))?);
         }
     }
     images.sort();
@@ -236,11 +259,11 @@ fn prove(toolchain: &Toolchain) -> Result<(), String> {
             "{problem}\nIf {PANIC} is what the linker wants, a function of crates/telegram/src/p1 can panic; docs/fuzzing.md tells how to find it."
         )
     })?;
-    copy(&built("proof"), PROOF).map(|_| ())
+    Place::here().copy("proof", PROOF).map(|_| ())
 }
 
 fn proof(toolchain: &Toolchain, features: &str) -> Result<Command, String> {
-    let mut command = cargo(toolchain)?;
+    let mut command = Place::here().cargo(toolchain)?;
     command.args(["--package", "lx106-proof", "--features", features]);
     Ok(command)
 }
@@ -265,8 +288,7 @@ pub fn build_for_chip(name: &str) -> Result<Chip, String> {
     if !is_chip(&board) {
         return Err(format!("{name} has no ESP8266 that could be written to"));
     }
-    let board: image::Board =
-        (board.try_into()).map_err(|error| format!("boards/{name}.toml: {error}"))?;
+    let board = image::Board::of(&board).map_err(|error| format!("boards/{name}.toml: {error}"))?;
     let program = build(name)?;
     Ok(Chip {
         flash_size: board.flash_size(),
@@ -281,7 +303,7 @@ pub fn build_for_chips() -> Result<(), String> {
     let mut names = boards();
     // A file that cannot be read is told by who builds it.
     names.retain(|name| read_board(name).map_or(true, |board| is_chip(&board)));
-    build_each(&toolchain, &names).map(drop)
+    build_each(&toolchain, &names).1
 }
 
 /// Whether an image for it is linked with the vendor's libraries.
@@ -296,13 +318,13 @@ pub fn build_bench() -> Result<PathBuf, String> {
 
 /// The same with another table than `metrics.toml`.
 pub fn build_bench_with(metrics: Option<&Path>, name: &str) -> Result<PathBuf, String> {
-    let mut cargo = cargo(&toolchain::find()?)?;
+    let mut cargo = Place::here().cargo(&toolchain::find()?)?;
     cargo.args(["--package", "lx106-bench", "--features", "emulator"]);
     if let Some(metrics) = metrics {
         cargo.env(shell::METRICS, metrics);
     }
     shell::run(&mut cargo)?;
-    copy(&built("bench"), name)
+    Place::here().copy("bench", name)
 }
 
 /// Runs an image in the emulator: standard input and output by semihosting, the rest is for the caller to say.
@@ -319,61 +341,79 @@ fn images() -> PathBuf {
     shell::target_dir().join("firmware")
 }
 
-fn cargo_dir() -> PathBuf {
-    images().join("cargo")
+/// Where images are built, and what of.
+struct Place {
+    /// The repository's top, or a copy of it.
+    sources: PathBuf,
+    /// Where images come to lie.
+    images: PathBuf,
 }
 
-fn built(name: &str) -> PathBuf {
-    cargo_dir().join(TARGET).join("firmware").join(name)
-}
-
-fn copy(from: &Path, to: &str) -> Result<PathBuf, String> {
-    let to = images().join(to);
-    let problem = |e| format!("cannot copy {} to {}: {e}", from.display(), to.display());
-    if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).map_err(problem)?;
+impl Place {
+    fn here() -> Self {
+        Self {
+            sources: shell::root(),
+            images: images(),
+        }
     }
-    fs::copy(from, &to).map_err(problem)?;
-    Ok(to)
-}
 
-/// `cargo build` for the lx106, with this program as the linker.
-fn cargo(toolchain: &Toolchain) -> Result<Command, String> {
-    let settings = shell::root().join("xtask/lx106");
-    let me = env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
-    let mut command = Command::new(&toolchain.cargo);
-    command
-        .current_dir(shell::root())
-        .args(["build", "--profile", "firmware", "--config"])
-        .arg(settings.join("config.toml"))
-        .arg("--target")
-        .arg(settings.join(format!("{TARGET}.json")))
-        .arg("--target-dir")
-        .arg(cargo_dir())
-        .env("RUSTC", &toolchain.rustc)
-        // For -Zbuild-std and the target's description; the compiler stays the stock one.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_XTENSA_LX106_NONE_ELF_LINKER", me)
-        // Anybody's own flags would be for another compiler.
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain).join("\x1f"))
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("RUSTC_WRAPPER")
-        .env_remove("RUSTC_WORKSPACE_WRAPPER");
-    Ok(command)
-}
+    fn cargo_dir(&self) -> PathBuf {
+        self.images.join("cargo")
+    }
 
-/// The link step works on the text. Panics name their place: not by folders of this machine, which would make images long and
-/// different wherever they are built.
-fn flags(toolchain: &Toolchain) -> Vec<String> {
-    let registries = fs::read_dir(cargo_home().join("registry/src"));
-    let registries = registries.into_iter().flatten().flatten();
-    let mut folders = vec![shell::root().to_owned(), cargo_dir()];
-    folders.extend(registries.map(|folder| folder.path()));
-    folders.push(toolchain.library.clone());
-    let shortened = |folder: &PathBuf| format!("--remap-path-prefix={}=", folder.display());
-    let mut flags = vec!["--emit=asm".to_owned()];
-    flags.extend(folders.iter().map(shortened));
-    flags
+    /// Gives what cargo has built a name of its own.
+    fn copy(&self, built: &str, to: &str) -> Result<PathBuf, String> {
+        let from = self.cargo_dir().join(TARGET).join("firmware").join(built);
+        let to = self.images.join(to);
+        let problem = |e| format!("cannot copy {} to {}: {e}", from.display(), to.display());
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder).map_err(problem)?;
+        }
+        fs::copy(&from, &to).map_err(problem)?;
+        Ok(to)
+    }
+
+    /// `cargo build` for the lx106, with this program as the linker.
+    fn cargo(&self, toolchain: &Toolchain) -> Result<Command, String> {
+        let settings = self.sources.join("xtask/lx106");
+        let me = env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+        let mut command = Command::new(&toolchain.cargo);
+        command
+            .current_dir(&self.sources)
+            .args(["build", "--profile", "firmware", "--config"])
+            .arg(settings.join("config.toml"))
+            .arg("--target")
+            .arg(settings.join(format!("{TARGET}.json")))
+            .arg("--target-dir")
+            .arg(self.cargo_dir())
+            .env("RUSTC", &toolchain.rustc)
+            // For -Zbuild-std and the target's description; the compiler stays the stock one.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_XTENSA_LX106_NONE_ELF_LINKER", me)
+            // Anybody's own flags would be for another compiler.
+            .env(
+                "CARGO_ENCODED_RUSTFLAGS",
+                self.flags(toolchain).join("\x1f"),
+            )
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env_remove("RUSTC_WRAPPER")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER");
+        Ok(command)
+    }
+
+    /// The link step works on the text. Panics name their place: not by folders of this machine, which would make images long and
+    /// different wherever they are built.
+    fn flags(&self, toolchain: &Toolchain) -> Vec<String> {
+        let registries = fs::read_dir(cargo_home().join("registry/src"));
+        let registries = registries.into_iter().flatten().flatten();
+        let mut folders = vec![self.sources.clone(), self.cargo_dir()];
+        folders.extend(registries.map(|folder| folder.path()));
+        folders.push(toolchain.library.clone());
+        let shortened = |folder: &PathBuf| format!("--remap-path-prefix={}=", folder.display());
+        let mut flags = vec!["--emit=asm".to_owned()];
+        flags.extend(folders.iter().map(shortened));
+        flags
+    }
 }
 
 fn cargo_home() -> PathBuf {

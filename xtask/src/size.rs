@@ -1,16 +1,18 @@
 //! What an image is made of: `cargo xtask size`.
 
+pub mod ledger;
 mod symbols;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ledger::Ledger;
 use object::{Object, ObjectSection, SectionFlags};
 use serde::Deserialize;
 use symbols::{Share, Symbol};
 
-use crate::shell;
+use crate::{firmware, shell};
 
 /// Bytes of data memory that reading and publishing are to take at most, network buffers aside.
 const DATA_GOAL: u64 = 20_000;
@@ -109,16 +111,34 @@ pub fn run(args: &Args) -> Result<(), String> {
     };
     let image = Image::read(&path)?;
     print!("{}", image.report(&regions(board)?));
-    if args.check {
-        return image.check();
+    match args.check {
+        false => Ok(()),
+        // Another image than a board's has no ledger.
+        true if args.image.ends_with(".elf") => image.check(),
+        true => check(board),
     }
-    Ok(())
 }
 
 /// Fails when a board's image breaks a rule.
 pub fn check(board: &str) -> Result<(), String> {
     let path = shell::target_dir().join(format!("firmware/{board}.elf"));
-    Image::read(&path)?.check()
+    Image::read(&path)?.check()?;
+    match ledger(board, &path)?.problems() {
+        [] => Ok(()),
+        problems => Err(format!("{}: {}", path.display(), problems.join("; "))),
+    }
+}
+
+/// What an image takes of a board's memories, and of its ledger.
+pub fn table(board: &str, image: &Path) -> Result<String, String> {
+    let memories = Image::read(image)?.memories(&regions(board)?);
+    Ok(memories + &ledger(board, image)?.table())
+}
+
+fn ledger(board: &str, image: &Path) -> Result<Ledger, String> {
+    let bytes = fs::read(image).map_err(|e| format!("{}: {e}", image.display()))?;
+    let elf = object::File::parse(&*bytes).map_err(|e| format!("{}: {e}", image.display()))?;
+    Ledger::of(&firmware::read_board(board)?, &elf)
 }
 
 /// A memory of the board.
@@ -133,9 +153,8 @@ fn regions(board: &str) -> Result<BTreeMap<String, Region>, String> {
     struct Board {
         memory: BTreeMap<String, Region>,
     }
-    let file = shell::root().join(format!("boards/{board}.toml"));
-    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let board: Board = toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    let read: Result<Board, _> = firmware::read_board(board)?.try_into();
+    let board = read.map_err(|error| format!("boards/{board}.toml: {error}"))?;
     Ok(board.memory)
 }
 
@@ -267,6 +286,21 @@ impl Image {
         self.owned(&[Kind::Text], RECEIVING) - self.owned(&[Kind::Text], WRITING_OUT)
     }
 
+    fn memories(&self, regions: &BTreeMap<String, Region>) -> String {
+        let mut out = format!("{:<30}{:>9}{:>9}\n", "memory", "used", "of");
+        for (name, Region { origin, length }) in regions {
+            let within = |section: &&Section| (*origin..origin + length).contains(&section.address);
+            let used: u64 = self
+                .sections
+                .iter()
+                .filter(within)
+                .map(|section| section.size)
+                .sum();
+            out += &format!("{name:<30}{used:>9}{length:>9}\n");
+        }
+        out
+    }
+
     fn report(&self, regions: &BTreeMap<String, Region>) -> String {
         let mut rows: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
         for (kind, share) in self.shares() {
@@ -286,17 +320,8 @@ impl Image {
             let sum: u64 = sizes.iter().sum();
             out += &format!("{owner:<32} {text:>8} {rodata:>8} {data:>8} {bss:>8} {sum:>8}\n");
         }
-        out += &format!("\n{:<32} {:>8} {:>8}\n", "memory", "used", "of");
-        for (name, Region { origin, length }) in regions {
-            let within = |section: &&Section| (*origin..origin + length).contains(&section.address);
-            let used: u64 = self
-                .sections
-                .iter()
-                .filter(within)
-                .map(|section| section.size)
-                .sum();
-            out += &format!("{name:<32} {used:>8} {length:>8}\n");
-        }
+        out += "\n";
+        out += &self.memories(regions);
         let formatting = match self.formatting() {
             0 => "no".to_owned(),
             bytes => format!("yes, {bytes} bytes"),

@@ -26,7 +26,7 @@ enum Step {
     Lx106Images,
     /// The board's image within its limits of size.
     Lx106Sizes,
-    /// The image of every board with an ESP8266, linked against the vendor's libraries and judged.
+    /// The image of every board with an ESP8266, linked against the vendor's libraries and judged; one of them twice.
     ChipImages,
     /// The cost per byte, whatever the telegram's length and the table's.
     Lx106Curves,
@@ -115,7 +115,7 @@ const TIERS: &[Tier] = &[
     },
     Tier {
         name: "chip",
-        about: "the ESP8266's images: linked with the vendor's libraries, whole, within their limits, valid; and its own glue in QEMU, against a stand-in for those libraries",
+        about: "the ESP8266's images: linked with the vendor's libraries, whole, within their limits, valid, and the same when built again; and its own glue in QEMU, against a stand-in for those libraries",
         test_files: &["esp8266_glue"],
         steps: &[
             Step::NeedsLx106,

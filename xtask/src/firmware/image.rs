@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 use serde::Deserialize;
 
+use crate::size::ledger::Ledger;
 use crate::{shell, tools};
 
 /// What the image's parts may take.
@@ -77,11 +79,22 @@ const PARTS: [&str; 8] = [
     "metertrekker::soc::esp8266::radio",
 ];
 
-/// The handlers without which flash may not be read and IRAM not be written but by words.
-const NARROW: [&str; 3] = [
+/// What runs while flash cannot be read, or may do so: P1's interrupt with the message that it sends, the handlers of narrow accesses
+/// with their way in and out, and what the vendor's and our own code in IRAM call. That these call nothing in flash their literals say.
+const IN_IRAM: [&str; 13] = [
+    "metertrekker::soc::esp8266::port::on_interrupt",
+    "metertrekker::soc::esp8266::executor::post",
+    "__wrap_spi_flash_read",
     "xtensa_lx_rt_narrow_load",
     "xtensa_lx_rt_narrow_store",
     "xtensa_lx_rt_xtos_narrow_load",
+    "xtensa_lx_rt_take_exception",
+    "xtensa_lx_mask_interrupts",
+    "xtensa_lx_set_ps",
+    "memcpy",
+    "memmove",
+    "memset",
+    "memcmp",
 ];
 
 /// The one thing in flash that code of ours in IRAM reads: at start, when flash is there.
@@ -103,14 +116,16 @@ struct Image {
     cold_is_empty: bool,
     /// What code of ours in IRAM loads as constants, addresses among them.
     own_literals: Vec<u32>,
+    ledger: Ledger,
 }
 
 impl Image {
-    fn read(path: &Path) -> Result<Self, String> {
+    fn read(path: &Path, board: &toml::Table) -> Result<Self, String> {
         let bytes = fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         let file = object::File::parse(&*bytes).map_err(|e| format!("{}: {e}", path.display()))?;
         let mut image = Self {
             entry: file.entry(),
+            ledger: Ledger::of(board, &file)?,
             ..Self::default()
         };
         for symbol in file.symbols() {
@@ -206,14 +221,15 @@ impl Image {
         if self.cold > 0 && !self.cold_is_empty {
             problems.push("variables in IRAM have values, which nobody copies there".into());
         }
-        // Constants are in flash and variables in IRAM, so somebody has to do it for their bytes.
         let iram = |address: u64| board.memory.iram.contains(address);
-        for name in NARROW {
+        for name in IN_IRAM {
             match self.symbols.get(name) {
                 Some(address) if iram(*address) => {}
-                Some(_) => problems.push(format!("{name} is not in IRAM")),
+                Some(_) => problems.push(format!(
+                    "{name} is not in IRAM, and runs while flash cannot be read"
+                )),
                 None => problems.push(format!(
-                    "bytes in flash and IRAM cannot be accessed: {name} is not in it"
+                    "{name} is not in it, by this name: it has to be in IRAM"
                 )),
             }
         }
@@ -244,6 +260,7 @@ impl Image {
             (limits.iter().filter(|(_, taken, limit)| taken > limit))
                 .map(|(what, taken, limit)| format!("{what}: {taken} bytes of {limit}")),
         );
+        problems.extend_from_slice(self.ledger.problems());
         let heap = self.between("_heap_start", "_heap_end")?;
         let owed = board.ram.owed.unwrap_or(0);
         if heap + owed < board.ram.heap {
@@ -316,7 +333,7 @@ impl Image {
             let line = format!("{what:<30}{bytes:>9}{of}");
             let _ = writeln!(table, "{}", line.trim_end());
         }
-        Ok(table)
+        Ok(table + &self.ledger.table())
     }
 }
 
@@ -358,14 +375,28 @@ pub fn files(program: &Path) -> [(String, PathBuf); 2] {
     })
 }
 
-/// Judges the image, prints what it is made of, and makes the files that are flashed of it.
-pub fn make(elf: &Path, board: &Board) -> Result<Vec<PathBuf>, String> {
-    let image = Image::read(elf)?;
-    print!("{}", image.table(board)?);
-    let problems = image.problems(board, &topics()?)?;
-    if !problems.is_empty() {
-        return Err(format!("{}: {}", elf.display(), problems.join("; ")));
+impl Board {
+    /// Of a board's file.
+    pub fn of(board: &toml::Table) -> Result<Self, String> {
+        let read = board.clone().try_into();
+        read.map_err(|error| error.to_string())
     }
+}
+
+/// Prints what the image is made of, and judges it.
+pub fn judge(elf: &Path, board: &toml::Table) -> Result<(), String> {
+    let image = Image::read(elf, board)?;
+    let board = Board::of(board)?;
+    print!("{}", image.table(&board)?);
+    let problems = image.problems(&board, &topics()?)?;
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{}: {}", elf.display(), problems.join("; "))),
+    }
+}
+
+/// Makes the files that are flashed of an image.
+pub fn convert(elf: &Path, board: &Board) -> Result<Vec<PathBuf>, String> {
     let esptool = tools::ensure_esptool()?;
     let prefix = elf.with_extension("");
     let size = board.flash_size();
@@ -374,6 +405,11 @@ pub fn make(elf: &Path, board: &Board) -> Result<Vec<PathBuf>, String> {
         command.args(["--chip", "esp8266"]);
         command
     };
+    let files = files(elf).map(|(_, file)| file);
+    // Those of an earlier image are not to be taken for this one's.
+    for file in &files {
+        forget(file)?;
+    }
     // The mode that every module has wires for.
     let made = tool()
         .args(["elf2image", "--version", "1", "--flash-mode", "dio"])
@@ -383,7 +419,13 @@ pub fn make(elf: &Path, board: &Board) -> Result<Vec<PathBuf>, String> {
         .output()
         .map_err(|error| format!("cannot start {}: {error}", esptool.display()))?;
     said_well("elf2image", &made)?;
-    let files = files(elf).map(|(_, file)| file);
+    if let Some(missing) = files.iter().find(|file| !file.is_file()) {
+        return Err(format!(
+            "esptool elf2image has made no {}: {}",
+            missing.display(),
+            shell::said(&made)
+        ));
+    }
     let info = tool()
         .arg("image-info")
         .arg(&files[0])
@@ -391,19 +433,30 @@ pub fn make(elf: &Path, board: &Board) -> Result<Vec<PathBuf>, String> {
         .map_err(|error| format!("cannot start {}: {error}", esptool.display()))?;
     said_well("image-info", &info)?;
     let text = String::from_utf8_lossy(&info.stdout);
-    valid(&text, image.entry)?;
+    valid(&text, entry(elf)?)?;
     Ok(files.to_vec())
+}
+
+fn entry(elf: &Path) -> Result<u64, String> {
+    let bytes = fs::read(elf).map_err(|e| format!("cannot read {}: {e}", elf.display()))?;
+    let file = object::File::parse(&*bytes).map_err(|e| format!("{}: {e}", elf.display()))?;
+    Ok(file.entry())
+}
+
+fn forget(file: &Path) -> Result<(), String> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {error}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn said_well(what: &str, output: &std::process::Output) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = [&output.stdout[..], &output.stderr[..]].concat();
-    Err(format!(
-        "esptool {what}: {}",
-        String::from_utf8_lossy(&said).trim()
-    ))
+    Err(format!("esptool {what}: {}", shell::said(output)))
 }
 
 /// Whether esptool finds the checksum right, and the entry where it belongs.
@@ -473,7 +526,7 @@ mod tests {
             ..Image::default()
         };
         let mut add = |name: &str, address| image.symbols.insert(name.to_owned(), address);
-        for name in RADIO.iter().chain(&NARROW) {
+        for name in RADIO.iter().chain(&IN_IRAM) {
             add(name, 0x4010_0200);
         }
         for part in PARTS {
@@ -510,14 +563,6 @@ mod tests {
             lacks("metertrekker::app::publisher::f"),
             ["metertrekker::app::publisher is not in it"]
         );
-        assert_eq!(
-            lacks("xtensa_lx_rt_narrow_load"),
-            ["bytes in flash and IRAM cannot be accessed: xtensa_lx_rt_narrow_load is not in it"]
-        );
-        assert_eq!(
-            lacks("xtensa_lx_rt_narrow_store"),
-            ["bytes in flash and IRAM cannot be accessed: xtensa_lx_rt_narrow_store is not in it"]
-        );
         let mut without_topics = image();
         without_topics.text.1.fill(0);
         assert_eq!(problems(&without_topics), ["the topic /power is not in it"]);
@@ -549,12 +594,28 @@ mod tests {
         let problems = problems(&image);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].ends_with("refers to flash at 0x40210008"));
-        let mut moved = self::image();
-        moved.symbols.insert(NARROW[0].into(), 0x4021_0000);
-        assert_eq!(
-            self::problems(&moved),
-            ["xtensa_lx_rt_narrow_load is not in IRAM"]
-        );
+    }
+
+    #[test]
+    fn what_runs_without_flash_has_to_be_in_iram() {
+        for name in IN_IRAM {
+            let mut moved = image();
+            moved.symbols.insert(name.into(), 0x4021_0000);
+            assert_eq!(
+                problems(&moved),
+                [format!(
+                    "{name} is not in IRAM, and runs while flash cannot be read"
+                )]
+            );
+            let mut without = image();
+            without.symbols.remove(name);
+            assert_eq!(
+                problems(&without),
+                [format!(
+                    "{name} is not in it, by this name: it has to be in IRAM"
+                )]
+            );
+        }
     }
 
     #[test]
@@ -577,6 +638,17 @@ mod tests {
         ];
         assert!(literals(&code).contains(&0x4021_0008));
         assert!(!literals(&code).contains(&0x4021_0004));
+    }
+
+    #[test]
+    fn files_of_an_earlier_image_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("d1-mini-0x10000.bin");
+        fs::write(&file, "of yesterday").unwrap();
+        assert_eq!(forget(&file), Ok(()));
+        assert!(!file.exists());
+        assert_eq!(forget(&file), Ok(()));
+        assert!(forget(folder.path()).is_err());
     }
 
     #[test]

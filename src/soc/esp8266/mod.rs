@@ -1,4 +1,4 @@
-//! The ESP8266 with the vendor's libraries (NONOS SDK 3.0.4): they start the chip, drive the radio and call us.
+//! The ESP8266 with the vendor's libraries (NONOS SDK 3.0.6): they start the chip, drive the radio and call us.
 //!
 //! `start` has their way in. All of ours runs in tasks of the SDK, on its stack; what interrupts touch is in IRAM. What drives registers
 //! does so by [`registers::Registers`], so that a PC's tests can stand in for them.

@@ -1,4 +1,4 @@
-//! What the vendor's libraries and the mask ROM offer: NONOS SDK 3.0.4.
+//! What the vendor's libraries and the mask ROM offer: NONOS SDK 3.0.6.
 //!
 //! Each name is followed by the header of the SDK that declares it, or by "ROM" (`rom.x` has the address). `layouts.c` has the
 //! cross compiler compare the structures with those headers at each build.

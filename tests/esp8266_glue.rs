@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use support::caller::Caller;
-use support::emulator::Emulated;
+use support::emulator::{Emulated, wait_long};
 use support::peers::{Mosquitto, Subscriber};
 use support::published::{POWER, mosquitto, of_the_meter, published_here, wait_for};
 use support::qemu::fixture;
@@ -639,11 +639,13 @@ fn is_refused(name: &str, sentence: &str) {
     let mut run = Chip::new()
         .start_with(&[&format!("misuse={name}")])
         .expect("QEMU");
-    while run.console().is_running() {
+    let has_ended = wait_long(|| {
         // Which raises an interrupt.
         run.types("");
         thread::sleep(Duration::from_millis(100));
-    }
+        !run.console().is_running()
+    });
+    assert!(has_ended, "{name} is not refused");
     assert_eq!(run.end(), Some(REFUSED), "{name}");
     let lines = run.running().lines();
     let mut own = lines

@@ -285,7 +285,10 @@ const ALL: &[(&str, Who, fn())] = &[
     }),
     ("wifi_close_asleep", Task, || sdk::wifi_fpm_close()),
     ("uart_empty", Task, || {
-        Mapped.read(uart::FIFO);
+        // What has been typed is there until it is read.
+        for _ in 0..4 * uart::FIFO_BYTES {
+            Mapped.read(uart::FIFO);
+        }
     }),
     ("uart_full", Task, || {
         // Some leave meanwhile.

@@ -226,6 +226,15 @@ fn ended() {
     });
 }
 
+/// Cycles since the task that runs was called, but what it was excused for.
+pub fn ran() -> u32 {
+    let now = timer::get_cycle_count();
+    TASKS.with(|tasks| {
+        let since = tasks.running.map_or(now, |(_, since)| since);
+        now.wrapping_sub(since).saturating_sub(tasks.excused)
+    })
+}
+
 /// The task that runs is held up by the stand-in's own work, or an erase, for so many cycles.
 pub fn excuse(cycles: u32) {
     TASKS.with(|tasks| tasks.excused = tasks.excused.saturating_add(cycles));

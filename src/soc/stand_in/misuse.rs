@@ -292,7 +292,10 @@ const ALL: &[(&str, Who, fn())] = &[
     }),
     ("wifi_close_asleep", Task, || sdk::wifi_fpm_close()),
     ("uart_empty", Task, || {
-        Mapped.read(uart::FIFO);
+        // Somebody may have typed before.
+        for _ in 0..4 * uart::FIFO_BYTES {
+            Mapped.read(uart::FIFO);
+        }
     }),
     ("uart_full", Task, || {
         // Some leave meanwhile.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use support::caller::Caller;
-use support::emulator::{Emulated, wait_long};
+use support::emulator::{Emulated, Stats, wait_long};
 use support::peers::{Mosquitto, Subscriber};
 use support::published::{POWER, mosquitto, of_the_meter, published_here, wait_for};
 use support::qemu::fixture;
@@ -99,7 +99,8 @@ fn the_log_tells_why_the_chip_was_reset() {
             "restarted after a panic at src/soc/esp8266/executor.rs:",
         ),
         ("exception", "restarted after exception 9 at 402"),
-        ("watchdog", "restarted by the watchdog"),
+        ("watchdog", ": restarted by the watchdog//n"),
+        ("hardware", ": restarted by the watchdog at 40"),
     ] {
         let chip = Chip::new();
         let word = format!("fault={fault}");
@@ -115,6 +116,40 @@ fn the_log_tells_why_the_chip_was_reset() {
         let mut run = chip.start().expect("QEMU");
         let log = log_of(&mut run);
         assert_eq!(log.matches(told).count(), 1, "{fault}: {log}");
+    }
+}
+
+#[test]
+fn only_a_restart_that_was_asked_for_does_without_the_start_delay() {
+    const DELAY: usize = 10;
+    let chip = Chip::new();
+    let Some(mut run) = chip.start() else {
+        return;
+    };
+    run.wait_for_event("network up ", 1);
+    run.order(&format!(
+        r#"{{"cmd":"settings","payload":{{"start_delay":{DELAY}}}}}"#
+    ));
+    run.types(r#"{"cmd":"restart"}"#);
+    assert_eq!(run.end(), Some(RESET));
+    // Each second has a line of counters.
+    let waited = |run: &mut Run| {
+        run.wait_for_event("network up ", 1);
+        let lines = run.running().lines();
+        let before = lines
+            .iter()
+            .take_while(|line| !line.starts_with("network up "));
+        before
+            .filter(|line| line.starts_with("stand-in: heap="))
+            .count()
+    };
+    let seconds = waited(&mut chip.start().expect("QEMU"));
+    assert!(seconds < DELAY, "{seconds}");
+    for fault in ["panic", "exception", "watchdog", "hardware"] {
+        let mut run = chip.start_with(&[&format!("fault={fault}")]).expect("QEMU");
+        assert_eq!(run.end(), Some(RESET), "{fault}");
+        let seconds = waited(&mut chip.start().expect("QEMU"));
+        assert!(seconds >= DELAY, "{fault}: {seconds}");
     }
 }
 
@@ -445,6 +480,78 @@ fn nothing_of_ours_keeps_the_radio_waiting() {
     run.is_well();
 }
 
+/// Where the board has its log, and the sectors of it.
+const LOG: usize = 0x20_4000;
+const LOG_SECTORS: usize = 10;
+const SECTOR: usize = 4096;
+
+/// A chip that receives a telegram that is refused, and right behind it this one, while its log has no room for another line than that of
+/// its start, and whatever else there is in flash where it comes next.
+fn erases_behind_a_refusal(telegram: &str) -> Option<(Run, Mosquitto, Subscriber)> {
+    let broker = mosquitto()?;
+    let chip = Chip::new();
+    chip.set_up(&broker, &[])?;
+    let mut flash = fs::read(chip.flash()).expect("the flash");
+    let log = &mut flash[LOG..LOG + LOG_SECTORS * SECTOR];
+    let (first, others) = log.split_at_mut(SECTOR);
+    others.fill(0);
+    let end = first.iter().rposition(|byte| *byte != 0xff);
+    let end = end.expect("a log").next_multiple_of(4);
+    // "01/01 01:00:00: Reboot" takes 32.
+    first[end..SECTOR - 36].fill(0);
+    fs::write(chip.flash(), flash).expect("the flash");
+    let subscriber = broker.subscribe("#");
+    let counted = [&CARD[..], &["-icount", "shift=5"]].concat();
+    let mut run = chip.start_on(&["exact=true", "erase=400"], &counted)?;
+    run.wait_for_event("network up ", 1);
+    // Before the receiver is the meter's: so they come without a pause.
+    let both = [fixture("broken/esmr50_crc.p1"), fixture(telegram)].concat();
+    run.send(&both);
+    run.wait_for_event("connected ", 1);
+    assert_eq!(run.last_stats().get("flash_erased"), 0);
+    run.wait_for_event("refused crc", 1);
+    run.wait_for_stats("an erase", |stats| stats.get("flash_erased") > 0);
+    Some((run, broker, subscriber))
+}
+
+#[test]
+fn an_erase_waits_until_the_meter_has_spoken_and_costs_nothing() {
+    let Some((mut run, _broker, mut subscriber)) = erases_behind_a_refusal("meters/esmr50_1ph.p1")
+    else {
+        return;
+    };
+    wait_for(&mut subscriber, POWER, 1);
+    let counters = run.next_stats();
+    assert_eq!(counters.get("flash_erased"), 1, "{counters:?}");
+    assert_eq!(counters.get("flash_erased_amid"), 0, "{counters:?}");
+    run.is_well();
+}
+
+#[test]
+fn an_erase_waits_for_a_long_telegram_as_long_as_the_ring_takes_and_what_is_lost_then_is_counted() {
+    let Some((mut run, _broker, mut subscriber)) =
+        erases_behind_a_refusal("meters/esmr50_long_message.p1")
+    else {
+        return;
+    };
+    let counters = run.next_stats();
+    assert_eq!(counters.get("flash_erased"), 1, "{counters:?}");
+    assert_eq!(counters.get("flash_erased_amid"), 1, "{counters:?}");
+    // And the next is whole.
+    run.send(&fixture("meters/esmr50.p1"));
+    wait_for(&mut subscriber, POWER, 1);
+    run.wait_for_event("stats accepted=1 refused=2 ", 1);
+    let lines = run.running().lines();
+    let told = lines
+        .iter()
+        .find_map(|line| Stats::of("stats accepted=1 refused=2 ", line));
+    let told = told.expect("counters");
+    // All of it is 257 ms long; the erase began some 85 ms after its start and was over when it had ended. The ring has 1,023 bytes.
+    let lost = told.get("overrun");
+    assert!((1500..2000).contains(&lost), "{lost}");
+    run.is_well();
+}
+
 #[test]
 fn a_heap_that_fails_now_and_then_loses_nothing_for_good() {
     let Some(broker) = mosquitto() else { return };
@@ -511,6 +618,10 @@ const MISUSES: &[(&str, &str)] = &[
     (
         "flash_erase_masked",
         "spi_flash_erase_sector lets interrupts into a critical section",
+    ),
+    (
+        "flash_erase_amid",
+        "spi_flash_erase_sector in the middle of what the receiver is told",
     ),
     (
         "partitions_missing",
@@ -640,8 +751,8 @@ fn is_refused(name: &str, sentence: &str) {
         .start_with(&[&format!("misuse={name}")])
         .expect("QEMU");
     let has_ended = wait_long(|| {
-        // Which raises an interrupt.
-        run.types("");
+        // Which raises an interrupt, and takes longer than the pause between two telegrams.
+        run.types(&" ".repeat(200));
         thread::sleep(Duration::from_millis(100));
         !run.console().is_running()
     });

@@ -11,7 +11,7 @@ use crate::storage::checksum;
 /// Lines that may be kept at once.
 pub const BURST: u32 = 32;
 
-/// What a line costs of the time to come. The longest lines erase each of two areas of 4 kB 5,100 times
+/// What a line costs of the time to come. The longest lines erase each of two sectors of 4 kB 5,100 times
 /// in a year then, and flash is made for 100,000.
 const PACE: Duration = Duration::from_secs(120);
 

@@ -1,12 +1,13 @@
-//! Lines of text that survive a restart: the newest few hundred, in two areas of flash.
+//! Lines of text that survive a restart: the newest few hundred, in a ring of sectors of flash.
 //!
-//! Lines are appended to the area in use. When it is full the other one, which has the oldest lines, is
-//! erased and begun; so half of the lines at least stay, and the areas wear evenly. To forget all lines
+//! Lines are appended to the sector in use. When it is full the next one, which has the oldest lines, is
+//! erased and begun: one sector at a time, since nothing else runs on a chip meanwhile. All others keep
+//! theirs, and the sectors wear evenly. To forget all lines
 //! a mark is appended, which costs no erase as long as it fits. A power cut at any moment costs at most the line under way,
-//! and while an area is being erased, what it had.
+//! and while a sector is being erased, what it had.
 //!
-//! An area starts with a header: magic, generation, erases so far, where the lines start that are not
-//! forgotten, CRC. Records follow: CRC over what
+//! A sector starts with a header: magic, generation, erases so far, where the lines start that are not
+//! forgotten, CRC. Generations count the sectors begun, so each has its place in the ring. Records follow: CRC over what
 //! comes then, kind, length of the text, two zeros, the text filled up to whole words.
 
 use core::{fmt, ops::Range};
@@ -21,7 +22,8 @@ pub const MAX_TEXT: usize = 144;
 
 /// Everything in flash stands at multiples of this, a multiple of all boards' smallest write.
 const WORD: usize = 4;
-const MAGIC: [u8; WORD] = *b"MTL1";
+/// Of `MTL1`, which had one header for half of the range, nothing is read.
+const MAGIC: [u8; WORD] = *b"MTL2";
 const HEADER: usize = 6 * WORD;
 /// Where the records start.
 const RECORDS: u32 = HEADER as u32;
@@ -58,12 +60,12 @@ impl Kind {
     }
 }
 
-/// The header of an area.
+/// The header of a sector.
 #[derive(Debug, Clone, Copy)]
 struct Begun {
-    /// Counts the areas begun, from 1.
+    /// Counts the sectors begun, from 1.
     generation: u32,
-    /// Erases of both areas until then.
+    /// Erases of all sectors until then.
     erases: u32,
     /// The first place that counted then. The mark that says so may go while what is before it is still
     /// there, when an erase is cut off.
@@ -91,16 +93,16 @@ impl Begun {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     generation: u32,
-    /// Offset in the area.
+    /// Offset in its sector; before [`RECORDS`] nobody has looked whose header that has.
     offset: u32,
 }
 
 impl Place {
-    /// Where the records of a generation start.
+    /// Where a generation starts.
     const fn start(generation: u32) -> Self {
         Self {
             generation,
-            offset: RECORDS,
+            offset: 0,
         }
     }
 }
@@ -124,14 +126,12 @@ struct Record {
 
 /// Lines in a range of flash.
 ///
-/// RAM: one buffer of 152 bytes and 17 words beside the flash driver itself.
+/// RAM: one buffer of 152 bytes and 7 words beside the flash driver itself.
 pub struct Journal<F> {
     flash: F,
     range: Range<u32>,
-    /// What is in each half of the range.
-    areas: [Option<Begun>; 2],
-    /// The area that is written to, when it was begun.
-    active: usize,
+    /// Of the sector that is written to; 0 before the first.
+    generation: u32,
     /// Offset in it from which all is blank.
     free: u32,
     erases: u32,
@@ -145,7 +145,9 @@ pub struct Journal<F> {
 struct Buffer([u8; MAX_RECORD]);
 
 impl<F: NorFlash> Journal<F> {
-    /// Opens what is kept in `range` of `flash`: two areas of the same size, whole sectors each.
+    const SECTOR: u32 = F::ERASE_SIZE as u32;
+
+    /// Opens what is kept in `range` of `flash`: two whole sectors or more.
     ///
     /// # Errors
     /// [`Error::Range`], [`Error::Flash`].
@@ -153,10 +155,9 @@ impl<F: NorFlash> Journal<F> {
         const {
             assert!(WORD.is_multiple_of(F::WRITE_SIZE) && WORD.is_multiple_of(F::READ_SIZE));
         }
-        let sector = F::ERASE_SIZE as u32;
-        if !range.start.is_multiple_of(sector)
-            || !(range.len() as u32).is_multiple_of(2 * sector)
-            || range.is_empty()
+        if !range.start.is_multiple_of(Self::SECTOR)
+            || !(range.len() as u32).is_multiple_of(Self::SECTOR)
+            || range.len() < 2 * F::ERASE_SIZE
             || range.end as usize > flash.capacity()
             || F::ERASE_SIZE < HEADER + MAX_RECORD
         {
@@ -165,29 +166,31 @@ impl<F: NorFlash> Journal<F> {
         let mut journal = Self {
             flash,
             range,
-            areas: [None; 2],
-            active: 1,
-            free: 0,
+            generation: 0,
+            // As if the one before the first were full.
+            free: Self::SECTOR,
             erases: 0,
             start: Place::start(0),
             buffer: Buffer([0; MAX_RECORD]),
         };
-        for area in 0..2 {
-            let begun = journal.begun(area).await?;
-            if let Some(begun) = begun
-                && begun.generation > journal.generation()
+        for sector in 0..journal.sectors() {
+            if let Some(begun) = journal.begun(sector).await?
+                && begun.generation > journal.generation
+                && journal.sector(begun.generation) == sector
             {
-                journal.active = area;
+                journal.generation = begun.generation;
+                journal.erases = begun.erases;
+                journal.start = begun.start;
             }
-            journal.areas[area] = begun;
         }
-        if let Some(begun) = journal.areas[journal.active] {
-            // The other one was in use before this one: a power cut has ended an erase that no header
-            // has counted.
-            let cut = begun.generation > 1 && journal.areas[1 - journal.active].is_none();
-            journal.erases = begun.erases.saturating_add(cut.into());
-            journal.start = begun.start;
-            journal.free = journal.used(journal.active).await?;
+        if journal.generation > 0 {
+            journal.free = journal.used(journal.generation).await?;
+        }
+        if let Some(oldest @ 1..) = (journal.generation + 1).checked_sub(journal.sectors())
+            && !journal.is_begun(oldest).await?
+        {
+            // It was in use: a power cut has ended an erase that no header has counted.
+            journal.erases = journal.erases.saturating_add(1);
         }
         let mut cursor = journal.cursor();
         while let Some(record) = journal.step(&mut cursor).await? {
@@ -198,7 +201,7 @@ impl<F: NorFlash> Journal<F> {
         Ok(journal)
     }
 
-    /// How often an area was erased, both together, in the life of this journal. One that a power cut
+    /// How often a sector was erased, all together, in the life of this journal. One that a power cut
     /// ended is counted once, however often it was tried.
     pub fn erases(&self) -> u32 {
         self.erases
@@ -267,27 +270,26 @@ impl<F: NorFlash> Journal<F> {
     /// The next record, loaded into the buffer.
     async fn step(&mut self, cursor: &mut Cursor) -> Result<Option<Record>, Error<F::Error>> {
         loop {
-            cursor.at = cursor.at.max(self.start);
-            let oldest = (0..2)
-                .filter_map(|area| Some((self.areas[area]?.generation, area)))
-                .filter(|(generation, _)| *generation >= cursor.at.generation)
-                .min();
-            let Some((generation, area)) = oldest else {
-                return Ok(None);
-            };
-            cursor.at = cursor.at.max(Place::start(generation));
+            let oldest = (self.generation + 1).saturating_sub(self.sectors()).max(1);
+            cursor.at = cursor.at.max(self.start).max(Place::start(oldest));
             if cursor.at >= cursor.end {
                 return Ok(None);
             }
+            let generation = cursor.at.generation;
             let last = generation == cursor.end.generation;
-            let limit = if last { cursor.end.offset } else { self.size() };
-            match self.find(area, cursor.at.offset, limit).await? {
-                Some(record) => {
+            let limit = if last {
+                cursor.end.offset
+            } else {
+                Self::SECTOR
+            };
+            if cursor.at.offset >= RECORDS || self.is_begun(generation).await? {
+                let from = cursor.at.offset.max(RECORDS);
+                if let Some(record) = self.find(generation, from, limit).await? {
                     cursor.at.offset = record.end;
                     return Ok(Some(record));
                 }
-                None => cursor.at = Place::start(generation + 1),
             }
+            cursor.at = Place::start(generation + 1);
         }
     }
 
@@ -296,11 +298,11 @@ impl<F: NorFlash> Journal<F> {
     /// What is no record, cut off or damaged, is passed word by word.
     async fn find(
         &mut self,
-        area: usize,
+        generation: u32,
         mut offset: u32,
         limit: u32,
     ) -> Result<Option<Record>, Error<F::Error>> {
-        let start = self.address(area);
+        let start = self.address(self.sector(generation));
         while offset + HEAD as u32 <= limit {
             self.read(start + offset, HEAD).await?;
             let [_, _, _, _, letter, length, ..] = self.buffer.0;
@@ -324,10 +326,10 @@ impl<F: NorFlash> Journal<F> {
     async fn put(&mut self, kind: Kind, text: &[u8]) -> Result<(), Error<F::Error>> {
         let size = record_size(text.len());
         for _ in 0..ATTEMPTS {
-            if self.areas[self.active].is_none() || self.free + size as u32 > self.size() {
-                self.begin(1 - self.active).await?;
+            if self.free + size as u32 > Self::SECTOR {
+                self.begin(self.generation + 1).await?;
             }
-            let address = self.address(self.active) + self.free;
+            let address = self.address(self.sector(self.generation)) + self.free;
             // First, so that a write that fails half-way is never written over.
             self.free += size as u32;
             self.buffer.0 = [0; MAX_RECORD];
@@ -342,13 +344,12 @@ impl<F: NorFlash> Journal<F> {
         Err(Error::WornOut)
     }
 
-    /// Erases an area and makes it the one in use.
-    async fn begin(&mut self, area: usize) -> Result<(), Error<F::Error>> {
-        let generation = self.generation() + 1;
-        if self.used(area).await? > 0 {
+    /// Erases the sector of a generation and makes it the one in use.
+    async fn begin(&mut self, generation: u32) -> Result<(), Error<F::Error>> {
+        let address = self.address(self.sector(generation));
+        if self.used(generation).await? > 0 {
             self.erases = self.erases.saturating_add(1);
-            let start = self.address(area);
-            let erased = self.flash.erase(start, start + self.size()).await;
+            let erased = self.flash.erase(address, address + Self::SECTOR).await;
             erased.map_err(Error::Flash)?;
         }
         let begun = Begun {
@@ -357,18 +358,23 @@ impl<F: NorFlash> Journal<F> {
             start: self.start,
         };
         self.buffer.0[..HEADER].copy_from_slice(&begun.to_bytes());
-        if !self.write(self.address(area), HEADER).await? {
+        if !self.write(address, HEADER).await? {
             return Err(Error::WornOut);
         }
-        self.areas[area] = Some(begun);
-        self.active = area;
+        self.generation = generation;
         self.free = RECORDS;
         Ok(())
     }
 
-    /// The header of an area, when it has one.
-    async fn begun(&mut self, area: usize) -> Result<Option<Begun>, Error<F::Error>> {
-        self.read(self.address(area), HEADER).await?;
+    /// Whether the sector of a generation is that generation's.
+    async fn is_begun(&mut self, generation: u32) -> Result<bool, Error<F::Error>> {
+        let begun = self.begun(self.sector(generation)).await?;
+        Ok(begun.is_some_and(|begun| begun.generation == generation))
+    }
+
+    /// The header of a sector, when it has one.
+    async fn begun(&mut self, sector: u32) -> Result<Option<Begun>, Error<F::Error>> {
+        self.read(self.address(sector), HEADER).await?;
         let mut words = self.buffer.0.as_chunks().0.iter().skip(1);
         let mut word = || words.next().map_or(0, |bytes| u32::from_le_bytes(*bytes));
         let begun = Begun {
@@ -380,17 +386,18 @@ impl<F: NorFlash> Journal<F> {
             },
         };
         let valid = self.buffer.0[..HEADER] == begun.to_bytes();
-        // No area in use has the last number: it could not be followed by another.
+        // No sector in use has the last number: it could not be followed by another.
         Ok((valid && begun.generation < u32::MAX).then_some(begun))
     }
 
-    /// Offset from which an area is blank.
-    async fn used(&mut self, area: usize) -> Result<u32, Error<F::Error>> {
-        let mut end = self.size();
+    /// Offset from which the sector of a generation is blank.
+    async fn used(&mut self, generation: u32) -> Result<u32, Error<F::Error>> {
+        let address = self.address(self.sector(generation));
+        let mut end = Self::SECTOR;
         while end > 0 {
             let length = (end as usize).min(MAX_RECORD);
             let start = end - length as u32;
-            self.read(self.address(area) + start, length).await?;
+            self.read(address + start, length).await?;
             let bytes = &self.buffer.0[..length];
             if let Some(last) = bytes.iter().rposition(|&byte| byte != 0xFF) {
                 return Ok(start + (last + 1).next_multiple_of(WORD) as u32);
@@ -400,25 +407,24 @@ impl<F: NorFlash> Journal<F> {
         Ok(0)
     }
 
-    /// The generation of the area in use.
-    fn generation(&self) -> u32 {
-        self.areas[self.active].map_or(0, |begun| begun.generation)
-    }
-
     fn end(&self) -> Place {
         Place {
-            generation: self.generation(),
+            generation: self.generation,
             offset: self.free,
         }
     }
 
-    /// Bytes of an area.
-    fn size(&self) -> u32 {
-        self.range.len() as u32 / 2
+    fn sectors(&self) -> u32 {
+        self.range.len() as u32 / Self::SECTOR
     }
 
-    fn address(&self, area: usize) -> u32 {
-        self.range.start + area as u32 * self.size()
+    /// Where a generation has its place in the ring.
+    fn sector(&self, generation: u32) -> u32 {
+        generation.wrapping_sub(1) % self.sectors()
+    }
+
+    fn address(&self, sector: u32) -> u32 {
+        self.range.start + sector * Self::SECTOR
     }
 
     /// The CRC that belongs to the record in the buffer.
@@ -457,7 +463,7 @@ const fn record_size(length: usize) -> usize {
 /// Why a line was not read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error<E> {
-    /// The range is not an even number of whole sectors inside the flash.
+    /// The range is not two or more whole sectors inside the flash.
     Range,
     /// The line has this many bytes, more than [`MAX_TEXT`].
     TooLong(usize),
@@ -470,9 +476,7 @@ pub enum Error<E> {
 impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Range => {
-                f.write_str("log: give it an even number of whole sectors inside the flash")
-            }
+            Self::Range => f.write_str("log: give it two or more whole sectors inside the flash"),
             Self::TooLong(length) => write!(
                 f,
                 "log: {length} bytes are too long; a line has at most {MAX_TEXT}"

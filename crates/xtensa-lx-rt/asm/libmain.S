@@ -137,6 +137,7 @@ _xtos_c_wrapper_handler:
     .type stand_in_level_1, @function
 stand_in_level_1:
     save_frame
+    mov     a2, sp
     movi    a0, stand_in_interrupt
     callx0  a0
     restore_frame

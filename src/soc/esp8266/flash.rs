@@ -1,7 +1,9 @@
 //! Parts of the flash chip that the firmware runs from, behind the seam of storage.
 //!
 //! While a sector is erased, in 45 to 400 ms, the core runs nothing from flash, and the SDK nothing at all; P1's interrupt, which is in
-//! IRAM, goes on. So it is done in the silence between two telegrams.
+//! IRAM, goes on. So an erase waits until nothing has come for 5 ms, which is in no telegram, or 80 ms have passed. What comes once it
+//! has begun waits in the receiver's ring, as far as that goes. Settings and log erase one sector at most for what they keep; but of
+//! sectors that are worn out settings try one after the other.
 
 use core::{fmt, ops::Range};
 

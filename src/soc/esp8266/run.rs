@@ -41,7 +41,7 @@ use crate::{
         server, session,
         stats::Stats,
         transport::SEGMENT,
-        wifi as machine,
+        wifi::{self as machine, Start},
     },
     ntp::LENGTH as TIME,
     reading::Reading,
@@ -286,7 +286,7 @@ pub fn start(
     let remote = new_remote();
     let (rooms, console_room) = ROOMS.take();
     spawner.spawn(network(runner, stack, report)?);
-    spawner.spawn(keep_network(device, stack)?);
+    spawner.spawn(keep_network(device, stack, fault::start())?);
     spawner.spawn(give_addresses(device, stack)?);
     spawner.spawn(serve_clients(
         device,
@@ -382,11 +382,7 @@ fn whole(area: core::ops::Range<u32>) -> core::ops::Range<u32> {
 /// Why the chip was reset is the log's first line.
 fn tell_start(device: &TheDevice, has_store: bool, has_log: bool) {
     let cause = fault::last();
-    let level = match cause {
-        fault::Cause::Ordinary => Level::Info,
-        _ => Level::Error,
-    };
-    device.tell(level, |text| {
+    device.tell(cause.level(), |text| {
         let _ = uwrite!(text, "{}", cause);
     });
     if !has_store {
@@ -426,9 +422,9 @@ async fn keep_time(device: &'static TheDevice, network: Datagrams<'static>, seed
 
 /// Keeps the device in a network, or makes it one.
 #[embassy_executor::task]
-async fn keep_network(device: &'static TheDevice, stack: Stack<'static>) {
+async fn keep_network(device: &'static TheDevice, stack: Stack<'static>, start: Start) {
     let mut wifi = Wifi::new(stack);
-    match machine::run(device, &mut wifi, fault::start()).await {}
+    match machine::run(device, &mut wifi, start).await {}
 }
 
 #[embassy_executor::task]
@@ -510,7 +506,7 @@ async fn start_over(device: &'static TheDevice, mailbox: &'static Mailbox<'stati
         mailbox.close();
         Timer::after(FAREWELL).await;
     }
-    sdk::system_restart();
+    fault::restart();
 }
 
 /// Keeps how deep the stack was while the tasks were started: deeper than it will be.

@@ -7,7 +7,9 @@ use xtensa_lx::{
     timer,
 };
 
-use super::{Own, only_in_tasks, refuse, say, start::leave, status, tasks, tick, words::words};
+use super::{
+    Own, only_in_tasks, refuse, say, start::leave, status, tasks, tick, uart, words::words,
+};
 use crate::soc::esp8266::sdk::{Partition, partition};
 
 /// The board's: 4 MiB, `FLASH_SIZE_32M_MAP_512_512`.
@@ -21,10 +23,15 @@ const PIECE: usize = 16;
 /// What erasing leaves of half a sector.
 static ERASED: [u8; SECTOR as usize / 2] = [0xff; SECTOR as usize / 2];
 
+/// How long an erase has to be put off while somebody speaks to the receiver; less what two clocks may differ in.
+const PATIENCE: u32 = 79 * (tick::HZ / 1000);
+
 struct Chip {
     file: u32,
     written: u32,
     erased: u32,
+    /// Erases that were begun while somebody spoke, since it did not end.
+    amid: u32,
     /// Words until the power is cut.
     left: Option<u32>,
 }
@@ -34,6 +41,7 @@ static CHIP: Own<Chip> = Own::new(Chip {
     file: 0,
     written: 0,
     erased: 0,
+    amid: 0,
     left: None,
 });
 
@@ -66,9 +74,9 @@ pub fn start() {
     CHIP.with(|chip| (chip.file, chip.left) = (file, words.cut));
 }
 
-/// Words written and sectors erased so far.
-pub fn counters() -> (u32, u32) {
-    CHIP.with(|chip| (chip.written, chip.erased))
+/// Words written, sectors erased so far, and how many of these while somebody spoke to the receiver.
+pub fn counters() -> (u32, u32, u32) {
+    CHIP.with(|chip| (chip.written, chip.erased, chip.amid))
 }
 
 /// Reads from a file, which is as long as was seen when it was opened.
@@ -206,6 +214,7 @@ fn cut() -> ! {
 extern "C" fn spi_flash_erase_sector(sector: u16) -> c_int {
     let start = u32::from(sector) * SECTOR;
     check("spi_flash_erase_sector", start, 0, SECTOR);
+    look_at_line();
     let begun = timer::get_cycle_count();
     let file = CHIP.with(|chip| {
         chip.erased += 1;
@@ -221,6 +230,17 @@ extern "C" fn spi_flash_erase_sector(sector: u16) -> c_int {
     while timer::get_cycle_count().wrapping_sub(begun) < cycles {}
     tasks::excuse(timer::get_cycle_count().wrapping_sub(begun));
     0
+}
+
+/// Nobody fetches what comes during an erase: it is not begun while somebody speaks, unless the task has waited for the end.
+fn look_at_line() {
+    if !uart::is_spoken_to() {
+        return;
+    }
+    if tasks::ran() < PATIENCE {
+        refuse!("spi_flash_erase_sector in the middle of what the receiver is told");
+    }
+    CHIP.with(|chip| chip.amid += 1);
 }
 
 /// As the SDK compares the table with what it needs.

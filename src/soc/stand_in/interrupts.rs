@@ -171,7 +171,7 @@ pub fn raise() {
 
 /// From the ROM's handler for interrupts: all of the core's come here, masked.
 #[unsafe(no_mangle)]
-extern "C" fn stand_in_interrupt() {
+unsafe extern "C" fn stand_in_interrupt(frame: *const Frame) {
     let depth = DEPTH.load(Ordering::Relaxed) + 1;
     DEPTH.store(depth, Ordering::Relaxed);
     if depth > DEEPEST {
@@ -179,7 +179,8 @@ extern "C" fn stand_in_interrupt() {
     }
     let raised = interrupt::get() & interrupt::get_mask();
     if raised & TICK != 0 {
-        tick::on_interrupt();
+        // SAFETY: the handler's.
+        tick::on_interrupt(unsafe { (*frame).pc });
     }
     if raised & mac::INTERRUPT != 0 {
         frames::on_interrupt();

@@ -5,7 +5,9 @@ use core::{
     ptr::null_mut,
 };
 
-use super::{Own, frames, heap, say, start::leave, status, tasks, timers, wifi, words::words};
+use super::{
+    Own, frames, heap, say, start::leave, status, tasks, timers, uart as line, wifi, words::words,
+};
 use crate::soc::esp8266::{
     registers::{Mapped, Registers, uart},
     sdk::{self, ApConfig, Event, Netif, Partition, Pbuf, Timer, partition},
@@ -185,6 +187,11 @@ const ALL: &[(&str, Who, fn())] = &[
         sdk::spi_flash_erase_sector(0x400);
     }),
     ("flash_erase_masked", Masked, || {
+        sdk::spi_flash_erase_sector(0x100);
+    }),
+    // Until somebody types something long.
+    ("flash_erase_amid", Task, || {
+        while !line::is_spoken_to() {}
         sdk::spi_flash_erase_sector(0x100);
     }),
     ("partitions_missing", Task, || register(&[])),

@@ -17,6 +17,7 @@ const SIZE: u32 = POWERED + 4;
 
 /// `enum rst_reason`, user_interface.h.
 mod reason {
+    pub const WATCHDOG: u32 = 1;
     pub const EXCEPTION: u32 = 2;
     pub const SOFT_WATCHDOG: u32 = 3;
     pub const RESTART: u32 = 4;
@@ -121,43 +122,67 @@ unsafe extern "C" fn system_rtc_mem_write(block: u8, from: *const c_void, length
     true
 }
 
-/// Keeps why, and resets.
-fn reset(info: ResetInfo) -> ! {
+/// Keeps why.
+fn keep(info: ResetInfo) {
     RTC.with(|rtc| {
         // SAFETY: seven words.
         unsafe { rtc.memory.as_mut_ptr().cast::<ResetInfo>().write(info) };
+    });
+}
+
+/// Resets, with the power on.
+fn reset() -> ! {
+    RTC.with(|rtc| {
         flash::put(rtc.file, 0, bytes(&mut rtc.memory));
         flash::put(rtc.file, POWERED, &IS_POWERED);
     });
     leave(status::RESET)
 }
 
+/// As libmain's way to each of its resets: of what was kept before only a fault stays, and all else is an ordinary restart.
+fn restart_now() -> ! {
+    let kept = RTC.with(|rtc| rtc.memory[0]);
+    if !(reason::EXCEPTION..=reason::SOFT_WATCHDOG).contains(&kept) {
+        keep(ResetInfo {
+            reason: reason::RESTART,
+            ..NOTHING
+        });
+    }
+    reset()
+}
+
 /// As libmain's handler of faults: cause, place and address are kept for who asks after the reset.
 pub fn reset_by_exception(cause: u32, pc: u32, address: u32) -> ! {
     say!("exception {} at {:x}, address {:x}", cause, pc, address);
-    reset(ResetInfo {
+    keep(ResetInfo {
         reason: reason::EXCEPTION,
         cause,
         epc1: pc,
         address,
         ..NOTHING
-    })
+    });
+    restart_now()
 }
 
-/// Nothing of the SDK's ran for too long.
+/// Nothing of the SDK's ran for too long: its watchdog (`pp_soft_wdt_feed_local`) writes 3 into a register, which the restart overwrites,
+/// and keeps nothing.
 pub fn reset_by_watchdog() -> ! {
-    reset(ResetInfo {
-        reason: reason::SOFT_WATCHDOG,
+    restart_now()
+}
+
+/// As libmain's handler of the hardware's watchdog (`wdt_feed`), which keeps where it was; the hardware then resets the chip.
+pub fn reset_by_hardware(pc: u32) -> ! {
+    keep(ResetInfo {
+        reason: reason::WATCHDOG,
+        epc1: pc,
         ..NOTHING
-    })
+    });
+    reset()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn system_restart_local() {
-    reset(ResetInfo {
-        reason: reason::RESTART,
-        ..NOTHING
-    })
+    restart_now()
 }
 
 extern "C" fn restart(_: *mut c_void) {

@@ -31,6 +31,8 @@ struct Tasks {
     tasks: [Task; 32],
     /// The one that runs, and since when.
     running: Option<(u8, u32)>,
+    /// When it was called, by CCOUNT.
+    called: u32,
     /// Cycles that it was held up by what only the stand-in does.
     excused: u32,
     work: Work,
@@ -74,6 +76,7 @@ static TASKS: Own<Tasks> = Own::new(Tasks {
         count: 0,
     }; 32],
     running: None,
+    called: 0,
     excused: 0,
     work: Work::NONE,
     longest: Longest {
@@ -181,6 +184,7 @@ fn next() -> Option<(Function, Event)> {
         let (number, function, event) =
             numbered.find_map(|(number, task)| Some((number, task.function?, task.take()?)))?;
         tasks.running = Some((number as u8, timer::get_cycle_count()));
+        tasks.called = timer::get_cycle_count();
         tasks.excused = 0;
         tasks.work = Work::NONE;
         Some((function, event))
@@ -224,6 +228,15 @@ fn ended() {
             };
         }
     });
+}
+
+/// Cycles since the task that runs was called, as it sees them itself.
+pub fn ran() -> u32 {
+    let now = timer::get_cycle_count();
+    TASKS.with(|tasks| match tasks.running {
+        Some(_) => now.wrapping_sub(tasks.called),
+        None => 0,
+    })
 }
 
 /// The task that runs is held up by the stand-in's own work, or an erase, for so many cycles.

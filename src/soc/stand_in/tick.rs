@@ -87,8 +87,8 @@ fn order_next(mut now: u32) {
     }
 }
 
-/// The interrupt.
-pub fn on_interrupt() {
+/// The interrupt, which came at `pc`.
+pub fn on_interrupt(pc: u32) {
     let now = timer::get_cycle_count();
     order_next(now);
     let ms = (now_us() / 1000) as u32;
@@ -118,6 +118,7 @@ pub fn on_interrupt() {
         match words.fault {
             Some(Fault::Panic) => use_up_stack(),
             Some(Fault::Exception | Fault::Watchdog) => frames::break_down(),
+            Some(Fault::Hardware) => rtc::reset_by_hardware(pc),
             None => {}
         }
     }
@@ -138,9 +139,9 @@ pub fn report() {
     let heap = heap::counters();
     let frames = frames::counters();
     let longest = tasks::longest();
-    let (written, erased) = super::flash::counters();
+    let (written, erased, amid) = super::flash::counters();
     say!(
-        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} longest_reads={} longest_writes={} longest_looks={} stack_start={} stack={} flash_written={} flash_erased={}",
+        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} longest_reads={} longest_writes={} longest_looks={} stack_start={} stack={} flash_written={} flash_erased={} flash_erased_amid={}",
         heap.free,
         heap.lowest,
         heap.pieces,
@@ -156,6 +157,7 @@ pub fn report() {
         crate::soc::esp8266::run::stack_start(),
         crate::soc::lx106::stack::high_water(),
         written,
-        erased
+        erased,
+        amid
     );
 }

@@ -29,6 +29,12 @@ const AHEAD: usize = 4096;
 /// A line that waits for who is later than this goes on from here, so that a busy PC does not slow it down.
 const LATE: u32 = 8 * tick::HZ / 1000;
 
+/// What parts what is said from what is said next: less than the glue waits for, since two clocks may differ.
+const PAUSE_US: u64 = 4_000;
+
+/// How long somebody has spoken at least, where it counts: what a busy PC has held up for a pause comes in one piece behind it.
+const SPEECH_US: u64 = 5_000;
+
 /// The GPIO that Data Request is at.
 const REQUEST: u32 = 1 << 0;
 const OUT_SET: u32 = pin::OUT_SET;
@@ -88,6 +94,9 @@ struct Uart {
     ahead_first: usize,
     ahead_count: usize,
     is_asked: bool,
+    /// When the last byte came, and the first that was followed without a pause.
+    heard: u64,
+    spoken: u64,
 }
 
 #[unsafe(link_section = ".stand_in.uart")]
@@ -110,6 +119,8 @@ static UART: Own<Uart> = Own::new(Uart {
     ahead_first: 0,
     ahead_count: 0,
     is_asked: false,
+    heard: 0,
+    spoken: 0,
 });
 
 /// Switches QEMU's UART on.
@@ -151,6 +162,14 @@ pub fn write(address: u32, value: u32) {
 /// Whether UART0 lets an interrupt out.
 pub fn is_raised() -> bool {
     UART.with(|uart| uart.raw & uart.enabled != 0)
+}
+
+/// Whether somebody is in the middle of speaking to the receiver.
+pub fn is_spoken_to() -> bool {
+    UART.with(|uart| {
+        let now = tick::now_us();
+        now - uart.heard < PAUSE_US && now - uart.spoken >= SPEECH_US
+    })
 }
 
 /// Each millisecond: what has come meanwhile.
@@ -231,6 +250,7 @@ impl Uart {
 
     fn put(&mut self, byte: u8, damage: u32, now: u32) {
         self.raw |= damage;
+        self.hear();
         if self.count == FIFO_BYTES as usize {
             self.raw |= interrupt::OVERFLOW;
             return;
@@ -242,6 +262,14 @@ impl Uart {
         self.count += 1;
         self.since = Some(now);
         self.look_at_level();
+    }
+
+    fn hear(&mut self) {
+        let now = tick::now_us();
+        if now - self.heard >= PAUSE_US {
+            self.spoken = now;
+        }
+        self.heard = now;
     }
 
     fn look_at_level(&mut self) {

@@ -33,6 +33,8 @@ pub enum Fault {
     Exception,
     /// A task that does not end.
     Watchdog,
+    /// The hardware's own watchdog was not fed.
+    Hardware,
 }
 
 /// What the words say.
@@ -145,7 +147,8 @@ impl Words {
                     "panic" => Fault::Panic,
                     "exception" => Fault::Exception,
                     "watchdog" => Fault::Watchdog,
-                    _ => return Err("give panic, exception or watchdog"),
+                    "hardware" => Fault::Hardware,
+                    _ => return Err("give panic, exception, watchdog or hardware"),
                 });
             }
             _ => return Err("there is no such word"),

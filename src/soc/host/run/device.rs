@@ -16,7 +16,7 @@ use super::Error;
 /// Sectors of the state's flash.
 pub const SECTORS: usize = 4;
 
-/// Sectors of the log's flash: two areas of 20 kB, as the SmartMeter has them.
+/// Sectors of the log's flash: 40 kB, as the SmartMeter has it.
 pub const LOG_SECTORS: usize = 10;
 
 /// The folder of the state.

@@ -36,7 +36,9 @@ const MAX_RECORD: usize = HEAD + MAX_VALUE;
 /// What is read at once when a sector is looked through: several records mostly, and one piece of the chip's driver.
 const WINDOW: usize = 16 * WORD;
 /// So many keys are followed on one way through a sector.
-const FOLLOWED: usize = 8;
+const FOLLOWED: usize = 16;
+/// So many values can be put together: which of them differ is a bit of each.
+const TOGETHER: usize = u32::BITS as usize;
 /// How often a value is written before the flash is called worn out.
 const ATTEMPTS: u32 = 3;
 
@@ -194,6 +196,7 @@ impl Record {
 impl<F: NorFlash> Store<F> {
     const SECTOR: u32 = {
         assert!(WORD.is_multiple_of(F::WRITE_SIZE) && WORD.is_multiple_of(F::READ_SIZE));
+        assert!(F::ERASE_SIZE <= 1 << 16);
         F::ERASE_SIZE as u32
     };
 
@@ -313,11 +316,14 @@ impl<F: NorFlash> Store<F> {
         if value.len() > MAX_VALUE {
             return Err(Error::TooLong(value.len()));
         }
+        if self.fetch(key.to_bytes()).await? == value {
+            return Ok(Put::Unchanged);
+        }
         let mut value = |_| Value::from_slice(value).unwrap_or_default();
-        self.put_all(&[key], &mut value).await
+        self.replace(&[key], &mut value, 1).await
     }
 
-    /// Makes the value of each of `keys`, none of which stands there twice, what `value` says: of all of them,
+    /// Makes the value of each of `keys`, 32 at most and none of them twice, what `value` says: of all of them,
     /// or of none, at whatever moment the power is cut. Writes only those that differ.
     ///
     /// # Errors
@@ -332,13 +338,63 @@ impl<F: NorFlash> Store<F> {
         keys: &[Key],
         value: &mut dyn FnMut(Key) -> Value,
     ) -> Result<Put, Error<F::Error>> {
-        let mut size = 0;
-        let mut last = None;
-        for key in keys {
-            if self.fetch(key.to_bytes()).await? != value(*key) {
-                size += Record::size(value(*key).len()) as u32;
-                last = Some(*key);
+        match self.differing(keys, value).await? {
+            0 => Ok(Put::Unchanged),
+            differing => self.replace(keys, value, differing).await,
+        }
+    }
+
+    /// Which of these have another value now, a bit for each. One way through the sector, however many they are: each takes a chip
+    /// milliseconds.
+    async fn differing(
+        &mut self,
+        keys: &[Key],
+        value: &mut dyn FnMut(Key) -> Value,
+    ) -> Result<u32, Error<F::Error>> {
+        if keys.len() > TOGETHER {
+            return Err(Error::Full);
+        }
+        if self.stale {
+            self.scan().await?;
+        }
+        // Where the newest record of each is; 0, where a sector has its header, is none.
+        let mut newest = [0u16; TOGETHER];
+        if let Some(sector) = self.active {
+            let mut offset = RECORDS;
+            while let Some(record) = self.next(sector, offset).await? {
+                let place = keys.iter().position(|key| key.to_bytes() == record.key);
+                if let Some(newest) = place.and_then(|place| newest.get_mut(place)) {
+                    *newest = record.offset as u16;
+                }
+                offset = record.end();
             }
+        }
+        let mut differing = 0;
+        for (place, (key, offset)) in keys.iter().zip(newest).enumerate() {
+            let kept = match self.active {
+                Some(sector) if offset > 0 => self.kept(sector, offset.into()).await?,
+                _ => None,
+            };
+            let is_same = match (self.active, kept) {
+                (Some(sector), Some(record)) => self.value(sector, record).await? == value(*key),
+                _ => value(*key).is_empty(),
+            };
+            differing |= u32::from(!is_same) << place;
+        }
+        Ok(differing)
+    }
+
+    /// Writes those values of which `differing` has a bit, one at least.
+    async fn replace(
+        &mut self,
+        keys: &[Key],
+        value: &mut dyn FnMut(Key) -> Value,
+        differing: u32,
+    ) -> Result<Put, Error<F::Error>> {
+        let (mut size, mut last) = (0, None);
+        for key in those(keys, differing) {
+            size += Record::size(value(key).len()) as u32;
+            last = Some(key);
         }
         let Some(last) = last else {
             return Ok(Put::Unchanged);
@@ -353,7 +409,10 @@ impl<F: NorFlash> Store<F> {
             // First, so that a write that fails half-way is never written over, and with a gap, so that
             // what is put next does not complete its chain.
             self.free = (end + WORD as u32).min(Self::SECTOR);
-            if self.append(address, keys, value, last).await? {
+            if self
+                .append(address, those(keys, differing), value, last)
+                .await?
+            {
                 self.free = end;
                 return Ok(Put::Written);
             }
@@ -362,21 +421,17 @@ impl<F: NorFlash> Store<F> {
         Ok(Put::Written)
     }
 
-    /// Writes those values that differ, up to that of `last`, as a chain; `false` when the flash has kept
+    /// Writes these values, up to that of `last`, as a chain; `false` when the flash has kept
     /// something else.
     async fn append(
         &mut self,
         mut address: u32,
-        keys: &[Key],
+        keys: impl Iterator<Item = Key>,
         value: &mut dyn FnMut(Key) -> Value,
         last: Key,
     ) -> Result<bool, Error<F::Error>> {
         for key in keys {
-            // One alone is known to differ.
-            if keys.len() > 1 && self.fetch(key.to_bytes()).await? == value(*key) {
-                continue;
-            }
-            let size = self.compose(*key, &value(*key), *key != last);
+            let size = self.compose(key, &value(key), key != last);
             if !self.write(address, size).await? {
                 return Ok(false);
             }
@@ -724,6 +779,12 @@ impl<F: NorFlash> Store<F> {
             .map_err(Error::Flash)?;
         Ok(*found == self.buffer.0[..length])
     }
+}
+
+/// Those keys of which `chosen` has a bit.
+fn those(keys: &[Key], chosen: u32) -> impl Iterator<Item = Key> {
+    let keys = keys.iter().enumerate();
+    keys.filter_map(move |(place, key)| (chosen >> place & 1 == 1).then_some(*key))
 }
 
 /// The last of these keys if more may follow.

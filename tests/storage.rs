@@ -254,6 +254,38 @@ fn a_put_reads_little_more_than_there_is_in_the_sector() {
     }
 }
 
+/// The settings of a request are put together: that takes one way through the sector, too, not one for each.
+#[test]
+fn values_that_are_put_together_are_looked_for_together() {
+    let keys: Vec<Key> = (0..26).map(Key::Setting).collect();
+    let mut store = store(RamFlash::<SECTOR, 2>::new());
+    let mut most = 0;
+    for step in 0..200u32 {
+        let new = &mut |key| {
+            let place = keys.iter().position(|other| *other == key).expect("one");
+            // All stay but three.
+            let value = if place % 9 == 4 { step + 1 } else { 7 };
+            heapless::Vec::from_slice(&value.to_le_bytes()).expect("short")
+        };
+        let (reads, written) = (store.flash().reads(), store.flash().bytes_written());
+        assert_eq!(block_on(store.put_all(&keys, new)), Ok(Put::Written));
+        let written = store.flash().bytes_written() - written;
+        if written == 3 * 12 {
+            most = most.max(store.flash().reads() - reads);
+        }
+        assert_eq!(block_on(store.put_all(&keys, new)), Ok(Put::Unchanged));
+        for (place, key) in keys.iter().enumerate() {
+            let is = if place % 9 == 4 { step + 1 } else { 7 };
+            assert_eq!(get(&mut store, *key), is.to_le_bytes(), "{step}");
+        }
+    }
+    // One for each of the values besides, and one for each that is written.
+    assert!((50..130).contains(&most), "{most}");
+    let many: Vec<Key> = (0..33).map(Key::Setting).collect();
+    let new = &mut |_| heapless::Vec::from_slice(&[1]).expect("short");
+    assert_eq!(block_on(store.put_all(&many, new)), Err(Error::Full));
+}
+
 #[test]
 fn a_removed_value_is_gone_also_after_a_restart() {
     let mut first = store(RamFlash::<256, 2>::new());

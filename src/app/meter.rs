@@ -175,7 +175,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 Either3::First(Err(error)) => {
                     self.stats.port_errors.count();
                     self.monitor.port_failed(&error);
-                    self.silence().await;
+                    self.silence(true).await;
                     Timer::after(PORT_RETRY).await;
                 }
                 Either3::Second(()) => {
@@ -184,7 +184,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                         self.catch_up();
                     }
                     if silent.is_some_and(|silent| now >= silent) {
-                        self.silence().await;
+                        self.silence(port.is_listening()).await;
                     }
                     if self.is_wanted(now) && now >= self.timeout() && port.is_listening() {
                         self.timed_out(port, now);
@@ -193,7 +193,7 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
                 Either3::Third(()) => self.catch_up(),
             }
         }
-        self.silence().await;
+        self.silence(true).await;
         self.catch_up();
         port.request(false);
         self.mailbox.close();
@@ -249,10 +249,12 @@ impl<'s, 'a, M: Monitor> Meter<'s, 'a, M> {
         self.received = 0;
     }
 
-    /// The line is silent: what has begun is given up, or ends here.
-    async fn silence(&mut self) {
+    /// The line is silent: what has begun is given up, or ends here. If nobody listens it is not the meter who has cut it off.
+    async fn silence(&mut self, is_heard: bool) {
         while let Some(outcome) = self.receiver.silence(&mut CountSkipped(self.stats)) {
-            self.outcome(outcome).await;
+            if is_heard || outcome.is_ok() {
+                self.outcome(outcome).await;
+            }
         }
     }
 

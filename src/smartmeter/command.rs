@@ -550,17 +550,20 @@ fn ntp(request: &Request<'_>) -> Result<Command, Refusal> {
 }
 
 fn settings(request: &Request<'_>) -> Result<Command, Refusal> {
-    let mut is_elsewhere = false;
-    request.each(&mut |argument| {
-        let known = ["cmd", "payload"].contains(&argument.key);
-        is_elsewhere |= argument.place == Place::Flat && !known;
+    let (mut is_elsewhere, mut changes, mut is_object) = (false, false, false);
+    request.each(&mut |argument| match (argument.place, argument.key) {
+        (Place::Payload, _) | (Place::Flat, "cmd") => {}
+        (Place::Flat, "payload") => {
+            changes = true;
+            is_object = argument.index.is_none() && argument.value == Value::Object;
+        }
+        (Place::Flat, _) => is_elsewhere = true,
     });
     if is_elsewhere {
         // They would be answered as if they were stored.
         return Err(Refusal::Argument("settings stand in payload"));
     }
-    let changes = request.has(Place::Flat, "payload");
-    if changes && !request.has_payload() {
+    if changes && !is_object {
         return Err(Refusal::Argument("payload: give an object with settings"));
     }
     Ok(Command::Settings { changes })
@@ -659,7 +662,7 @@ pub const TIME_SERVER: &Names = &[("server", "time_server"), ("port", "time_port
 
 /// Shows each of the payload's settings to `see`, with its name and what it is to be: by `names` and no others, or by
 /// its own.
-fn each_setting(
+pub fn each_setting(
     request: &Request<'_>,
     names: Option<&Names>,
     see: &mut dyn FnMut(&str, &str, Argument<'_>),

@@ -51,7 +51,7 @@ use super::{
 use crate::{
     app::stats::{Counter, Stats},
     settings::{KEYS, Name, Settings, Text, cut, is_name},
-    storage::{Key, Shared, Store},
+    storage::{Key, Shared, Store, Value},
     wifi::{Known, NETWORKS, Ssid},
 };
 
@@ -304,7 +304,7 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
             let mut buffer = [0; 1];
             let resetting = store.get(Key::Reset, &mut buffer).await;
             if let Some(mark) = resetting.map_err(|_| Refusal::Storage)? {
-                // The power was cut while all was being forgotten.
+                // Since before the restart, or since a cut of power while all was being forgotten.
                 drop_all(store, Reset::of(mark))?;
             }
             // Older values of a key come before its newest.
@@ -458,6 +458,22 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
         }
     }
 
+    #[inline(never)]
+    fn put_all(
+        &self,
+        store: &mut Store<F>,
+        keys: &[Key],
+        value: &mut dyn FnMut(Key) -> Value,
+    ) -> Result<(), Refusal> {
+        match at_once(store.put_all(keys, value)) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.stats.storage_errors.count();
+                Err(Refusal::Storage)
+            }
+        }
+    }
+
     /// Keeps the energy across a restart.
     ///
     /// # Errors
@@ -487,17 +503,12 @@ impl<'d, 'f, F: NorFlash> Device<'d, 'f, F> {
     }
 
     async fn reset(&self, reset: Reset) -> Result<(), Refusal> {
+        // All that is marked so goes at the start: it takes longer than anybody may be kept waiting, and what others keep until then
+        // goes with it.
         self.put(Key::Reset, &reset.mark())?;
-        {
-            let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
-            if drop_all(store, reset).is_err() {
-                self.stats.storage_errors.count();
-            }
-        }
         if reset == Reset::All && self.forget_name() {
             Timer::after(FAREWELL).await;
         }
-        // What is left goes at the start.
         self.restart.signal(());
         Ok(())
     }

@@ -174,6 +174,24 @@ fn a_telegram_cut_by_the_release_is_survived() {
     assert_eq!(truncated(&outcome.told.all()), 1);
 }
 
+/// A board has one receiver, and its console gets it back between two intervals.
+#[test]
+fn a_telegram_cut_by_who_has_the_receiver_next_is_nobodys_fault() {
+    let outcome = Bench::new().run(async |line| {
+        let next = Telegram::new(2).bytes();
+        line.send(&[&Telegram::new(1).bytes()[..], &next[..200]].concat());
+        pause(10).await;
+        line.take_receiver(true);
+        pause(14_990).await;
+        line.take_receiver(false);
+        pause(2_000).await;
+        line.send(&[&next[200..], &Telegram::new(3).bytes()[..]].concat());
+        pause(10).await;
+    });
+    assert_eq!(outcome.values(), [1, 3]);
+    assert_eq!(outcome.stats.all_refused(), 0);
+}
+
 #[test]
 fn a_telegram_that_stops_is_given_up_after_a_second() {
     let outcome = Bench::new().run(async |line| {

@@ -463,7 +463,9 @@ fn a_reset_forgets_what_was_found_out_of_the_port() {
         });
         let (flash, _, _) = run(flash, &[]);
         assert_eq!(kept(flash.clone()).as_deref(), Some(&[1, 1, 2, 3][..]));
+        // It goes at the start that follows.
         let (flash, _, _) = run(flash, &[command]);
+        let (flash, _, _) = run(flash, &[]);
         assert_eq!(kept(flash), None, "{command}");
     }
 }

@@ -431,13 +431,39 @@ fn a_line_of_events_keeps_nobody_waiting() {
         let long = "x".repeat(300);
         assert_eq!(log.write_str(&long), Ok(()));
         assert_eq!(log.write_str("y\n"), Ok(()));
-        assert!(NOW.get() - begun < 9_000, "{} us", NOW.get() - begun);
+        // Others in the same turn are left out, without another wait, and nothing is left of them.
+        for _ in 0..100 {
+            assert_eq!(log.write_str("refused too_long 2112\n"), Ok(()));
+        }
+        let waited = NOW.get() - begun - 100 * 100;
+        assert!(waited < 5_000, "{waited} us");
         bench.chip.send(128);
         assert_eq!(bench.chip.sent(), format!("{}\r\n", "x".repeat(126)));
-        // The next line has its own patience.
+        // The next turn has its own patience.
+        bench.uart.turn();
         assert_eq!(log.write_str("next\n"), Ok(()));
+        let begun = NOW.get();
+        assert_eq!(log.write_str(&long), Ok(()));
+        assert!(NOW.get() - begun > 3_000, "{} us", NOW.get() - begun);
+        assert_eq!(log.write_str("\n"), Ok(()));
         bench.chip.send(128);
-        assert_eq!(bench.chip.sent(), "next\r\n");
+        assert!(bench.chip.sent().starts_with("next\r\nxxx"));
+    });
+}
+
+#[test]
+fn a_line_of_events_waits_for_no_other_speed() {
+    with_p1(LineSettings::DSMR4, async |bench| {
+        let mut log = bench.uart.log(ticking);
+        assert_eq!(log.write_str("accepted 35 crc\n"), Ok(()));
+        // As long as that has not been sent the speed stays, and nothing is taken.
+        bench.uart.p1().set_line(LineSettings::DSMR2);
+        moment().await;
+        let begun = NOW.get();
+        assert_eq!(log.write_str("fell\n"), Ok(()));
+        assert!(NOW.get() - begun <= 200, "{} us", NOW.get() - begun);
+        bench.chip.send(128);
+        assert_eq!(bench.chip.sent(), "accepted 35 crc\r\n");
     });
 }
 

@@ -1,9 +1,12 @@
 //! The chip's own glue in the emulator, with a stand-in for the vendor's functions: the image that `cargo xtask test chip` has built.
 
+use std::io::Write;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,10 +15,11 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::caller::TheDevice;
+use super::child::PATIENCE;
 use super::emulator::{Emulated, Emulator, NEVER, Stats, With, wait_long};
 use super::peers::{Mosquitto, Subscriber, free_port};
 use super::published::wait_for_quiet;
-use super::qemu::{ledger_of, owned, qemu_of};
+use super::qemu::{fixture, ledger_of, owned, qemu_of};
 
 /// What the emulator ends with: a word cannot be used, the chip is reset, the glue did what a chip does not forgive, and the power is cut.
 pub const UNUSABLE: i32 = 4;
@@ -25,6 +29,18 @@ pub const CUT: i32 = 9;
 
 /// The network that is in the air, with its password.
 pub const NETWORK: (&str, &str) = ("home", "secret-1");
+
+/// Instructions take the time that 31 million in a second take, and time stands still while QEMU waits for this machine.
+pub const COUNTED: [&str; 2] = ["-icount", "shift=5"];
+
+/// The meter sends whether it is asked or not.
+pub const UNASKED: &str = "unasked=true";
+
+/// From a telegram of most meters to the next.
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// The longest that we keep the SDK from its work, in microseconds.
+const LONGEST_US: u32 = 10_000;
 
 /// This machine's loopback, seen from a network that has it.
 const GATEWAY: &str = "10.0.2.2";
@@ -36,14 +52,25 @@ pub const CARD: [&str; 2] = ["-nic", "user,model=open_eth,id=net0"];
 #[derive(Clone)]
 pub struct Chip {
     folder: Arc<TempDir>,
+    image: &'static str,
 }
 
 impl Chip {
-    /// One whose flash is erased.
+    /// One whose flash is erased, with P1 beside the console.
     pub fn new() -> Self {
+        Self::of("d1-mini-stand-in.elf")
+    }
+
+    /// The same with P1 away from the console, as a new one is to be wired.
+    pub fn swapped() -> Self {
+        Self::of("d1-mini-swap-stand-in.elf")
+    }
+
+    fn of(image: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         Self {
             folder: Arc::new(folder),
+            image,
         }
     }
 
@@ -68,7 +95,7 @@ impl Chip {
     }
 
     fn begin(&self, words: Vec<String>, arguments: Vec<String>) -> Option<Run> {
-        let mut command = qemu_of("chip", "d1-mini-stand-in.elf")?;
+        let mut command = qemu_of("chip", self.image)?;
         let (ssid, password) = NETWORK;
         let own = format!(
             "flash={} rtc={} network={ssid},{password},6,-60 report=1 {}",
@@ -88,7 +115,18 @@ impl Chip {
     /// Switches it on for the first time and sets it up as a user does: by lines that are typed in its first ten seconds. It starts over
     /// then, and is off.
     pub fn set_up(&self, broker: &Mosquitto, settings: &[(&str, &str)]) -> Option<()> {
-        let mut run = self.start()?;
+        self.set_up_with(&[], broker, settings)
+    }
+
+    /// The same with these words for the image.
+    pub fn set_up_with(
+        &self,
+        words: &[&str],
+        broker: &Mosquitto,
+        settings: &[(&str, &str)],
+    ) -> Option<()> {
+        let mut run = self.start_with(words)?;
+        let _meter = words.contains(&UNASKED).then(|| run.talks(SECOND));
         run.set_up(broker, settings);
         assert_eq!(run.end(), Some(RESET));
         // A change of settings goes deepest.
@@ -123,6 +161,32 @@ impl Run {
     /// Its flash.
     pub fn flash(&self) -> PathBuf {
         self.chip.flash()
+    }
+
+    /// Has a meter send a telegram again and again, as long as that lives.
+    pub fn talks(&self, every: Duration) -> Talking {
+        let line = self.file("p1");
+        let until = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&until);
+        thread::spawn(move || {
+            let telegram = fixture("meters/esmr50.p1");
+            let start = Instant::now();
+            // QEMU makes its socket when it starts.
+            let mut line = loop {
+                match UnixStream::connect(&line) {
+                    Ok(line) => break line,
+                    Err(e) => assert!(start.elapsed() < PATIENCE, "the UART's socket: {e}"),
+                }
+                thread::sleep(Duration::from_millis(10));
+            };
+            let mut next = Instant::now();
+            // It ends with the emulator, too.
+            while !is_over.load(Ordering::Relaxed) && line.write_all(&telegram).is_ok() {
+                next += every;
+                thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+        });
+        Talking(until)
     }
 
     /// Types a line.
@@ -193,6 +257,35 @@ impl Run {
         // In one line: after it the chip starts over.
         self.order(&json!({"cmd": "settings", "payload": all}).to_string());
     }
+
+    /// [`Emulated::with_commands`] with these words for the image and arguments for QEMU.
+    pub fn with_commands_and(words: &[&str], arguments: &[&str]) -> Option<(Self, u16)> {
+        let chip = Chip::new();
+        let mut run = chip.start()?;
+        run.hold_console();
+        // Values are a telegram's for so long, also on a busy machine.
+        let lasting = r#"{"interval":0,"time_server":"-","timeout":120}"#;
+        run.order(&format!(r#"{{"cmd":"settings","payload":{lasting}}}"#));
+        assert_eq!(run.end(), Some(RESET));
+        let port = free_port();
+        let network = format!(
+            "user,model=open_eth,net=192.168.4.0/24,host={},dhcpstart=192.168.4.15,hostfwd=tcp:127.0.0.1:{port}-192.168.4.1:{PORT}",
+            Self::HOST
+        );
+        let arguments = [&["-nic", &*network], arguments].concat();
+        let mut run = chip.start_on(words, &arguments).expect("QEMU");
+        run.wait_for_event("network up 192.168.4.1", 1);
+        Some((run, port))
+    }
+}
+
+/// A meter that talks.
+pub struct Talking(Arc<AtomicBool>);
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Emulated for Run {
@@ -215,21 +308,7 @@ impl Emulated for Run {
 
     /// At its access point, whose network QEMU plays.
     fn with_commands() -> Option<(Self, u16)> {
-        let chip = Chip::new();
-        let mut run = chip.start()?;
-        run.hold_console();
-        // Values are a telegram's for so long, also on a busy machine.
-        let lasting = r#"{"interval":0,"time_server":"-","timeout":120}"#;
-        run.order(&format!(r#"{{"cmd":"settings","payload":{lasting}}}"#));
-        assert_eq!(run.end(), Some(RESET));
-        let port = free_port();
-        let network = format!(
-            "user,model=open_eth,net=192.168.4.0/24,host={},dhcpstart=192.168.4.15,hostfwd=tcp:127.0.0.1:{port}-192.168.4.1:{PORT}",
-            Self::HOST
-        );
-        let mut run = chip.start_on(&[], &["-nic", &network]).expect("QEMU");
-        run.wait_for_event("network up 192.168.4.1", 1);
-        Some((run, port))
+        Self::with_commands_and(&[], &[])
     }
 
     fn cut_power(&mut self) {
@@ -283,6 +362,9 @@ impl Emulated for Run {
         let stats = self.last_stats();
         assert_eq!(stats.get("radio_buffers"), 0, "{stats:?}");
         has_stack_left(&stats);
+        if self.arguments.iter().any(|word| word == COUNTED[0]) {
+            assert!(stats.get("longest_us") < LONGEST_US, "{stats:?}");
+        }
     }
 
     /// The firmware tells its own counters every minute, in several lines.

@@ -29,7 +29,7 @@ pub struct Args {
     /// Every board that has an image, and one of them twice
     #[arg(long, conflicts_with = "board")]
     all: bool,
-    /// The image of the D1 mini with a stand-in for the vendor's libraries, which runs in QEMU
+    /// The images of the D1 mini, in both its wirings, with a stand-in for the vendor's libraries: they run in QEMU
     #[arg(long, conflicts_with_all = ["board", "all"])]
     stand_in: bool,
     /// The images that try start-up, exceptions and interrupts in QEMU
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     }
     let images = match &args.board {
         Some(board) => build_board(&toolchain, board)?,
-        None if args.stand_in => vec![build_stand_in(&toolchain)?],
+        None if args.stand_in => build_stand_ins(&toolchain)?,
         None if args.bench => vec![build_bench()?],
         None if args.proof => {
             prove(&toolchain)?;
@@ -201,19 +201,26 @@ fn convert(program: &Path, name: &str, board: &toml::Table) -> Result<Vec<PathBu
     image::convert(program, &image::Board::of(board).map_err(problem)?)
 }
 
-/// The board whose glue runs in the emulator.
-const STOOD_IN: &str = "d1-mini";
+/// The boards whose glue runs in the emulator: P1 beside the console, and away from it.
+const STOOD_IN: [&str; 2] = ["d1-mini", "d1-mini-swap"];
+
+fn build_stand_ins(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
+    let boards = STOOD_IN.iter();
+    boards
+        .map(|board| build_stand_in(toolchain, board))
+        .collect()
+}
 
 /// Builds the image of a board with an ESP8266 that has a stand-in for the vendor's libraries.
-fn build_stand_in(toolchain: &Toolchain) -> Result<PathBuf, String> {
+fn build_stand_in(toolchain: &Toolchain, board: &str) -> Result<PathBuf, String> {
     let mut cargo = Place::here().cargo(toolchain)?;
     cargo
         .args(["--package", "metertrekker", "--bin", "metertrekker"])
         .args(["--features", "stand-in"])
-        .env("METERTREKKER_BOARD", STOOD_IN)
+        .env("METERTREKKER_BOARD", board)
         .env(sdk::VARIABLE, sdk::find(&toolchain.cargo)?);
     shell::run(&mut cargo)?;
-    Place::here().copy("metertrekker", &format!("{STOOD_IN}-stand-in.elf"))
+    Place::here().copy("metertrekker", &format!("{board}-stand-in.elf"))
 }
 
 fn build_self_tests(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
@@ -299,7 +306,7 @@ pub fn build_for_chip(name: &str) -> Result<Chip, String> {
 /// Builds and judges the image of every board that has the chip.
 pub fn build_for_chips() -> Result<(), String> {
     let toolchain = toolchain::find()?;
-    build_stand_in(&toolchain)?;
+    build_stand_ins(&toolchain)?;
     let mut names = boards();
     // A file that cannot be read is told by who builds it.
     names.retain(|name| read_board(name).map_or(true, |board| is_chip(&board)));

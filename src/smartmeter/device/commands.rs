@@ -1,10 +1,11 @@
 //! The commands themselves.
 
+use embassy_futures::yield_now;
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage_async::nor_flash::NorFlash;
 use ufmt::{Formatter, uDisplay, uWrite, uwrite};
 
-use super::{Client, Device, Peer, Reset, Rest, at_once, events::Ip};
+use super::{Client, Device, Peer, Reset, Rest, at_once, events::Ip, recall_setting};
 use crate::{
     p1::timestamp::Utc,
     settings::{self, Form, KEYS, Settings},
@@ -12,7 +13,7 @@ use crate::{
         answer::{Answer, Escaped, Reply},
         command::{
             Command, MQTT_SERVER, Names, Refusal, STREAM_SERVER, TIME_SERVER, check_settings,
-            is_exclusive, network, setting,
+            each_setting, is_exclusive, network, setting,
         },
         energy::Kept,
         fixed::Rounded,
@@ -118,7 +119,10 @@ impl<F: NorFlash> Device<'_, '_, F> {
     }
 
     async fn request(&self, line: &[u8], client: &mut Client, answer: &mut dyn Reply) {
-        let request = match Request::parse(line) {
+        let parsed = Request::parse(line);
+        // Each way through a long line takes a chip two milliseconds.
+        yield_now().await;
+        let request = match parsed {
             Ok(request) => request,
             Err(malformed) => {
                 if malformed == Malformed::Syntax {
@@ -227,12 +231,30 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 time_synced(synced, self.local_now(), name, answer);
             }
             Command::TimeServer(server) => {
-                self.change(request, Some(TIME_SERVER))?;
+                self.change(request, Some(TIME_SERVER)).await?;
                 if server != NONE {
                     // Whether it answers is in the log.
                     self.sync().await;
                 }
                 server_set(answer, name, ("TimeServer", "time_server"), server);
+            }
+            Command::MqttServer(server) => {
+                self.change(request, Some(MQTT_SERVER)).await?;
+                server_set(answer, name, ("MQTTServer", "mqtt_server"), server);
+            }
+            Command::StreamServer(server) => {
+                self.change(request, Some(STREAM_SERVER)).await?;
+                server_set(answer, name, ("StreamServer", "stream_server"), server);
+            }
+            Command::Settings { changes } => {
+                let shown = match changes {
+                    true => self.change(request, None).await?,
+                    false => Keys::ALL,
+                };
+                // Whoever sets the lock is inside.
+                client.unlocked |= *changes && shown.has("command_password");
+                answer.pass(Shown::begin);
+                client.rest = Some(Rest::Settings(Shown::new(shown)));
             }
             Command::Unlock(password)
                 if client.peer != Peer::Mqtt && !self.is_opened_by(password) =>
@@ -327,27 +349,9 @@ impl<F: NorFlash> Device<'_, '_, F> {
                 });
                 client.rest = Some(Rest::Networks { of_info: false });
             }
-            Command::MqttServer(server) => {
-                self.change(request, Some(MQTT_SERVER))?;
-                server_set(answer, name, ("MQTTServer", "mqtt_server"), server);
-            }
-            Command::StreamServer(server) => {
-                self.change(request, Some(STREAM_SERVER))?;
-                server_set(answer, name, ("StreamServer", "stream_server"), server);
-            }
             Command::Ntp { .. } => {
                 self.sync_in_background();
                 time_synced(true, self.local_now(), name, answer);
-            }
-            Command::Settings { changes } => {
-                let shown = match changes {
-                    true => self.change(request, None)?,
-                    false => Keys::ALL,
-                };
-                // Whoever sets the lock is inside.
-                client.unlocked |= *changes && shown.has("command_password");
-                answer.pass(Shown::begin);
-                client.rest = Some(Rest::Settings(Shown::new(shown)));
             }
             Command::Unlock(_) if client.peer == Peer::Mqtt => {
                 return Err(Refusal::Argument(
@@ -364,20 +368,42 @@ impl<F: NorFlash> Device<'_, '_, F> {
             Command::FactoryReset
             | Command::BasicReset
             | Command::Sample
+            | Command::MqttServer(_)
+            | Command::StreamServer(_)
+            | Command::Settings { .. }
             | Command::TimeServer(_) => {}
         }
         Ok(())
     }
 
-    /// Takes the request's settings over, into flash first, and returns which they are.
-    #[inline(never)]
-    fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
-        // Held to the end, so that two clients at once change both what they want.
-        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+    /// Takes the request's settings over, into flash before it is answered, and returns which they are.
+    ///
+    /// In steps, between which others have their turn: a chip takes milliseconds for each.
+    async fn change(&self, request: &Request<'_>, names: Option<&Names>) -> Result<Keys, Refusal> {
+        yield_now().await;
         let named = self.named(request, names)?;
-        // Also what is in force already: a flag may say the same, and flash something else.
-        self.keep_settings(store, request, names, named)?;
-        let changed = self.take_up(request, names, named);
+        yield_now().await;
+        let changed = self.take_up(request, names);
+        yield_now().await;
+        self.keep_changed(named, changed)?;
+        Ok(named)
+    }
+
+    /// Keeps these in flash, also those that were in force already: a flag may say the same, and flash something else. Who works with those
+    /// that have changed is told.
+    #[inline(never)]
+    fn keep_changed(&self, named: Keys, changed: Keys) -> Result<(), Refusal> {
+        let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
+        // Another client may have taken the user away meanwhile.
+        let of_login = named.has("mqtt_user") || named.has("mqtt_password");
+        let kept = match of_login && self.state.borrow().settings.is_password_alone() {
+            true => Err(Refusal::PasswordAlone),
+            false => Ok(()),
+        };
+        if let Err(refusal) = kept.and_then(|()| self.keep_settings(store, named)) {
+            self.take_back(store, named);
+            return Err(refusal);
+        }
         if changed.has("stream_server") {
             self.server_changed.signal(());
         }
@@ -387,7 +413,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
         if (changed.each()).any(|key| !NOT_OF_TASKS.contains(&key.name)) {
             self.settings_changed.signal(());
         }
-        Ok(named)
+        Ok(())
     }
 
     /// Which settings the request names, when all of them can be what it says.
@@ -405,43 +431,55 @@ impl<F: NorFlash> Device<'_, '_, F> {
         Ok(named)
     }
 
-    /// Keeps them in flash, all or none. One value is held at a time, and read of the request when it is needed.
-    fn keep_settings(
-        &self,
-        store: &mut Store<F>,
-        request: &Request<'_>,
-        names: Option<&Names>,
-        named: Keys,
-    ) -> Result<(), Refusal> {
+    /// Keeps what is in force of them in flash, all or none.
+    fn keep_settings(&self, store: &mut Store<F>, named: Keys) -> Result<(), Refusal> {
         let mut keys = heapless::Vec::<_, { KEYS.len() }>::new();
         keys.extend(named.each().map(|key| Key::Setting(key.id)));
         let mut value = |key| {
             let named = KEYS.iter().find(|named| Key::Setting(named.id) == key);
-            let value = named.and_then(|named| setting(request, names, named.name));
-            value.unwrap_or_default().into_bytes()
+            let settings = &self.state.borrow().settings;
+            named
+                .map(|named| settings.get(named.name))
+                .unwrap_or_default()
+                .into_bytes()
         };
-        at_once(store.put_all(&keys, &mut value))
-            .map(|_| ())
-            .map_err(|_| {
-                self.stats.storage_errors.count();
-                Refusal::Storage
-            })
+        self.put_all(store, &keys, &mut value)
     }
 
-    /// Has them in force, and returns which of them are other ones now.
-    fn take_up(&self, request: &Request<'_>, names: Option<&Names>, named: Keys) -> Keys {
-        let settings = &mut self.state.borrow_mut().settings;
+    /// Has the request's settings in force, which were found to be valid, and returns which of them are other ones now.
+    fn take_up(&self, request: &Request<'_>, names: Option<&Names>) -> Keys {
         let mut changed = Keys(0);
-        for key in named.each() {
-            let before = settings.get(key.name);
-            let value = setting(request, names, key.name).unwrap_or_default();
-            // It was found to be valid.
-            let _ = settings.set(key.name, &value);
-            if settings.get(key.name) != before {
+        each_setting(request, names, &mut |name, value, _| {
+            let settings = &mut self.state.borrow_mut().settings;
+            let before = settings.get(name);
+            if settings.set(name, value).is_ok()
+                && settings.get(name) != before
+                && let Ok(key) = settings::Key::named(name)
+            {
                 changed.add(key);
             }
-        }
+        });
         changed
+    }
+
+    /// Has in force what flash says of them, which has not taken others. If it does not let itself be read either, they stay.
+    #[inline(never)]
+    fn take_back(&self, store: &mut Store<F>, named: Keys) {
+        let settings = &mut self.state.borrow_mut().settings;
+        let mut found = Keys(0);
+        let read = at_once(store.each(|key, value| {
+            if let Key::Setting(id) = key
+                && let Some(key) = named.each().find(|named| named.id == id)
+            {
+                found.add(key);
+                recall_setting(settings, id, value);
+            }
+        }));
+        match read {
+            Ok(()) => (named.each().filter(|key| !found.has(key.name)))
+                .for_each(|key| recall_setting(settings, key.id, &[])),
+            Err(_) => self.stats.storage_errors.count(),
+        }
     }
 
     /// Hands over the next settings; those behind them.

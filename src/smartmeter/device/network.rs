@@ -19,7 +19,7 @@ use crate::{
     app::wifi::Obstacle,
     settings::{Name, RadioSleep, cut},
     smartmeter::{answer::Answer, command::Refusal, log::Level},
-    storage::Key,
+    storage::{Key, Store, Value},
     wifi::{ACCESS_POINT, Candidates, Found, Password, Ssid},
 };
 
@@ -132,9 +132,7 @@ impl<F: NorFlash> Device<'_, '_, F> {
             }
             known.free().ok_or(Refusal::NetworksFull)?
         };
-        // The name is what makes it a network: whenever the power is cut, it has its password then.
-        self.put_in(store, Key::WifiPassword(place), password.as_bytes())?;
-        self.put_in(store, Key::Ssid(place), ssid.as_bytes())?;
+        self.keep_network(store, place, ssid, password)?;
         let known = &mut self.state.borrow_mut().networks;
         known.name(place, ssid.clone());
         known.secure(place, !password.is_empty());
@@ -147,12 +145,29 @@ impl<F: NorFlash> Device<'_, '_, F> {
         let store = &mut *self.store.try_lock().map_err(|_| Refusal::Storage)?;
         let place = self.state.borrow().networks.find(ssid.as_bytes());
         let place = place.ok_or_else(|| Refusal::NetworkUnknown(ssid.clone()))?;
-        self.put_in(store, Key::Ssid(place), &[])?;
+        self.keep_network(store, place, "", "")?;
         self.state.borrow_mut().networks.name(place, Ssid::new());
         self.networks.count();
-        // Without its network a password does no harm, and the next one takes its place.
-        let _ = self.put_in(store, Key::WifiPassword(place), &[]);
         Ok(())
+    }
+
+    /// Keeps name and password, both or none, which are empty for no network.
+    fn keep_network(
+        &self,
+        store: &mut Store<F>,
+        place: u8,
+        ssid: &str,
+        password: &str,
+    ) -> Result<(), Refusal> {
+        let mut value = |key| {
+            let text = match key {
+                Key::Ssid(_) => ssid,
+                _ => password,
+            };
+            Value::from_slice(text.as_bytes()).unwrap_or_default()
+        };
+        let keys = [Key::WifiPassword(place), Key::Ssid(place)];
+        self.put_all(store, &keys, &mut value)
     }
 
     /// Writes the names of the networks, in one string.

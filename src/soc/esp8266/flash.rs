@@ -111,6 +111,13 @@ impl ReadNorFlash for Area {
             return Ok(());
         }
         let mut from = self.start + offset;
+        // SAFETY: bytes of words, of which each can be any.
+        if let ([], words, []) = unsafe { bytes.align_to_mut::<u32>() } {
+            // SAFETY: so many they are.
+            return done(unsafe {
+                sdk::spi_flash_read(from, words.as_mut_ptr(), (words.len() * WORD) as u32)
+            });
+        }
         for piece in bytes.chunks_mut(PIECE * WORD) {
             let mut words = [0u32; PIECE];
             // SAFETY: there is room for a piece.

@@ -51,8 +51,8 @@ const LAST_CHARACTER: Duration = Duration::from_millis(2);
 /// How often it is looked whether the transmitter has room.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// How long a line of text may keep everybody waiting.
-const LINE: Duration = Duration::from_millis(8);
+/// How long lines of text may keep everybody waiting in a turn of the executor, all together.
+const LINES: Duration = Duration::from_millis(4);
 
 /// How a board has UART0 wired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,6 +278,8 @@ struct State {
     mode: Mode,
     /// Another mode is due, and what is being sent has to be sent first; since when nothing is left to be sent.
     quiet: Option<Option<Instant>>,
+    /// When the patience with lines of text is over, once somebody has waited in this turn.
+    patient_until: Option<Instant>,
     p1: WakerRegistration,
     console: WakerRegistration,
 }
@@ -312,6 +314,7 @@ impl<R: Registers, const N: usize> Uart0<R, N> {
             line: LineSettings::DSMR4,
             mode: Mode::CONSOLE,
             quiet: None,
+            patient_until: None,
             p1: WakerRegistration::new(),
             console: WakerRegistration::new(),
         });
@@ -351,6 +354,9 @@ impl<R: Registers, const N: usize> Uart0<R, N> {
 
     /// Wakes whoever waits for what came. For the executor, each time before it polls tasks.
     pub fn turn(&self) {
+        if let Some(state) = self.state.borrow_mut().as_mut() {
+            state.patient_until = None;
+        }
         let (news, typed) =
             self.receiver(|receiver| (core::mem::take(&mut receiver.news), receiver.typed));
         if !news {
@@ -459,6 +465,14 @@ impl<R: Registers, const N: usize> Uart0<R, N> {
         count
     }
 
+    /// Whether somebody who holds everybody up may go on waiting for room.
+    fn is_patient(&self, now: Instant) -> bool {
+        let mut state = self.state.borrow_mut();
+        // Before another mode nothing more is taken.
+        let state = state.as_mut().filter(|state| state.quiet.is_none());
+        state.is_some_and(|state| now < *state.patient_until.get_or_insert(now + LINES))
+    }
+
     /// The P1 port. There is one line: make one.
     pub const fn p1(&self) -> P1<'_, R, N> {
         P1 { uart: self }
@@ -474,7 +488,7 @@ impl<R: Registers, const N: usize> Uart0<R, N> {
         Log {
             uart: self,
             now,
-            until: None,
+            is_begun: false,
         }
     }
 }
@@ -550,13 +564,13 @@ impl<R: Registers, const N: usize> Write for Console<'_, R, N> {
     }
 }
 
-/// UART0's transmitter for lines of events. It waits a little for room; what then does not fit of a line is left out, since nobody
-/// else runs meanwhile.
+/// UART0's transmitter for lines of events. It waits a little for room; what then does not fit of a line is left out, and the lines behind
+/// it as long as there is none, since nobody else runs meanwhile.
 pub struct Log<'u, R, const N: usize> {
     uart: &'u Uart0<R, N>,
     now: fn() -> Instant,
-    /// When the patience with this line is over.
-    until: Option<Instant>,
+    /// Something of the line has been sent, so that its end has to be.
+    is_begun: bool,
 }
 
 impl<R: Registers, const N: usize> uWrite for Log<'_, R, N> {
@@ -565,12 +579,10 @@ impl<R: Registers, const N: usize> uWrite for Log<'_, R, N> {
     fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
         for piece in text.split_inclusive('\n') {
             let is_end = piece.ends_with('\n');
-            let mut rest = piece.trim_end_matches('\n').as_bytes();
             // The line's end has room whatever is left out.
-            self.put(&mut rest, 2);
-            if is_end {
-                self.put(&mut &b"\r\n"[..], 0);
-                self.until = None;
+            self.put(piece.trim_end_matches('\n').as_bytes(), 2);
+            if is_end && core::mem::take(&mut self.is_begun) {
+                self.put(b"\r\n", 0);
             }
         }
         Ok(())
@@ -578,15 +590,12 @@ impl<R: Registers, const N: usize> uWrite for Log<'_, R, N> {
 }
 
 impl<R: Registers, const N: usize> Log<'_, R, N> {
-    fn put(&mut self, rest: &mut &[u8], spare: u32) {
+    fn put(&mut self, mut rest: &[u8], spare: u32) {
         loop {
             let count = self.uart.push(rest, spare);
-            *rest = rest.get(count..).unwrap_or_default();
-            if rest.is_empty() {
-                return;
-            }
-            let now = (self.now)();
-            if now >= *self.until.get_or_insert(now + LINE) {
+            self.is_begun |= count > 0;
+            rest = rest.get(count..).unwrap_or_default();
+            if rest.is_empty() || !self.uart.is_patient((self.now)()) {
                 return;
             }
         }

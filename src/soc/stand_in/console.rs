@@ -15,6 +15,8 @@ const AHEAD: usize = 2048;
 struct Console {
     line: [u8; LINE],
     length: usize,
+    /// The line goes to a pin that no terminal is at.
+    is_elsewhere: bool,
     typed: [u8; AHEAD],
     taken: usize,
     count: usize,
@@ -25,6 +27,7 @@ struct Console {
 static CONSOLE: Own<Console> = Own::new(Console {
     line: [0; LINE],
     length: 0,
+    is_elsewhere: false,
     typed: [0; AHEAD],
     taken: 0,
     count: 0,
@@ -36,9 +39,16 @@ fn show(bytes: &[u8]) {
     let _ = semihosting::write(STDOUT, bytes);
 }
 
-/// Takes a byte that UART0 sends. It is shown with the rest of its line, so that the stand-in's lines come between.
-pub fn put(byte: u8) {
+/// Takes a byte that UART0 sends. It is shown with the rest of its line, so that the stand-in's lines come between; and with the name of
+/// its pin when that is GPIO15.
+pub fn put(byte: u8, is_elsewhere: bool) {
     CONSOLE.with(|console| {
+        if console.is_elsewhere != is_elsewhere {
+            if console.length > 0 {
+                put_end(console);
+            }
+            console.is_elsewhere = is_elsewhere;
+        }
         if byte == b'\r' {
             return;
         }
@@ -54,6 +64,9 @@ pub fn put(byte: u8) {
 
 impl Console {
     fn flush(&mut self) {
+        if self.is_elsewhere {
+            show(b"stand-in: GPIO15: ");
+        }
         show(self.line.get(..self.length).unwrap_or_default());
         self.length = 0;
     }

@@ -33,10 +33,14 @@ struct Tasks {
     running: Option<(u8, u32)>,
     /// When it was called, by CCOUNT.
     called: u32,
-    /// Cycles that it was held up by what only the stand-in does.
+    /// The same, without the stand-in's looks.
+    began: u32,
+    /// Cycles of erases in it.
     excused: u32,
     work: Work,
     longest: Longest,
+    /// The longest in which something was erased, that left out.
+    erasing: Longest,
     /// A task of the user's has run.
     has_run: bool,
 }
@@ -49,11 +53,19 @@ pub struct Longest {
     pub work: Work,
 }
 
+impl Longest {
+    const NONE: Self = Self {
+        cycles: 0,
+        work: Work::NONE,
+    };
+}
+
 /// Calls that take time on a chip.
 #[derive(Clone, Copy)]
 pub struct Work {
     pub reads: u32,
     pub writes: u32,
+    pub erases: u32,
     /// Looks at the transmitter.
     pub looks: u32,
 }
@@ -62,6 +74,7 @@ impl Work {
     const NONE: Self = Self {
         reads: 0,
         writes: 0,
+        erases: 0,
         looks: 0,
     };
 }
@@ -77,12 +90,11 @@ static TASKS: Own<Tasks> = Own::new(Tasks {
     }; 32],
     running: None,
     called: 0,
+    began: 0,
     excused: 0,
     work: Work::NONE,
-    longest: Longest {
-        cycles: 0,
-        work: Work::NONE,
-    },
+    longest: Longest::NONE,
+    erasing: Longest::NONE,
     has_run: false,
 });
 
@@ -185,6 +197,7 @@ fn next() -> Option<(Function, Event)> {
             numbered.find_map(|(number, task)| Some((number, task.function?, task.take()?)))?;
         tasks.running = Some((number as u8, timer::get_cycle_count()));
         tasks.called = timer::get_cycle_count();
+        tasks.began = tick::own();
         tasks.excused = 0;
         tasks.work = Work::NONE;
         Some((function, event))
@@ -211,21 +224,26 @@ pub fn run() -> ! {
 }
 
 fn ended() {
-    let now = timer::get_cycle_count();
+    let now = tick::own();
     TASKS.with(|tasks| {
-        let Some((number, since)) = tasks.running.take() else {
+        let Some((number, _)) = tasks.running.take() else {
             return;
         };
-        let cycles = now.wrapping_sub(since).saturating_sub(tasks.excused);
+        let cycles = now.wrapping_sub(tasks.began).saturating_sub(tasks.excused);
         // The first time all is started: before, nothing was asked of the SDK that could wait.
         if (BELOW_USERS..BELOW_USERS + USERS).contains(&number)
             && core::mem::replace(&mut tasks.has_run, true)
-            && cycles > tasks.longest.cycles
         {
-            tasks.longest = Longest {
-                cycles,
-                work: tasks.work,
+            let longest = match tasks.work.erases {
+                0 => &mut tasks.longest,
+                _ => &mut tasks.erasing,
             };
+            if cycles > longest.cycles {
+                *longest = Longest {
+                    cycles,
+                    work: tasks.work,
+                };
+            }
         }
     });
 }
@@ -239,7 +257,7 @@ pub fn ran() -> u32 {
     })
 }
 
-/// The task that runs is held up by the stand-in's own work, or an erase, for so many cycles.
+/// The task that runs is held up by an erase for so many cycles.
 pub fn excuse(cycles: u32) {
     TASKS.with(|tasks| tasks.excused = tasks.excused.saturating_add(cycles));
 }
@@ -249,9 +267,9 @@ pub fn does(add: impl FnOnce(&mut Work)) {
     TASKS.with(|tasks| add(&mut tasks.work));
 }
 
-/// The longest time that a task of the user's ran, what it was excused for left out.
-pub fn longest() -> Longest {
-    TASKS.with(|tasks| tasks.longest)
+/// The longest times that a task of the user's ran: without an erase, and with one, which is left out.
+pub fn longest() -> [Longest; 2] {
+    TASKS.with(|tasks| [tasks.longest, tasks.erasing])
 }
 
 /// Whether a task keeps the SDK from feeding its watchdog; `fed` is when it was last fed by hand.

@@ -33,6 +33,8 @@ struct Clock {
     /// What was looked at last.
     ms: u32,
     fed: u32,
+    /// Cycles that the looks have taken.
+    spent: u32,
 }
 
 #[unsafe(link_section = ".stand_in.clock")]
@@ -42,6 +44,7 @@ static CLOCK: Own<Clock> = Own::new(Clock {
     us: 0,
     ms: 0,
     fed: 0,
+    spent: 0,
 });
 
 /// Microseconds since start.
@@ -87,9 +90,20 @@ fn order_next(mut now: u32) {
     }
 }
 
+/// CCOUNT without what the stand-in's looks have taken, which a chip does not have.
+pub fn own() -> u32 {
+    CLOCK.with(|clock| timer::get_cycle_count().wrapping_sub(clock.spent))
+}
+
 /// The interrupt, which came at `pc`.
 pub fn on_interrupt(pc: u32) {
     let now = timer::get_cycle_count();
+    look(now, pc);
+    let spent = timer::get_cycle_count().wrapping_sub(now);
+    CLOCK.with(|clock| clock.spent = clock.spent.wrapping_add(spent));
+}
+
+fn look(now: u32, pc: u32) {
     order_next(now);
     let ms = (now_us() / 1000) as u32;
     let (last, fed) = CLOCK.with(|clock| (core::mem::replace(&mut clock.ms, ms), clock.fed));
@@ -138,10 +152,10 @@ fn use_up_stack() {
 pub fn report() {
     let heap = heap::counters();
     let frames = frames::counters();
-    let longest = tasks::longest();
+    let [longest, erasing] = tasks::longest();
     let (written, erased, amid) = super::flash::counters();
     say!(
-        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} longest_reads={} longest_writes={} longest_looks={} stack_start={} stack={} flash_written={} flash_erased={} flash_erased_amid={}",
+        "heap={} heap_low={} heap_pieces={} heap_refused={} radio_buffers={} frames_in={} frames_out={} frames_thrown={} longest_us={} longest_reads={} longest_writes={} longest_looks={} erasing_us={} joined={} stack_start={} stack={} flash_written={} flash_erased={} flash_erased_amid={}",
         heap.free,
         heap.lowest,
         heap.pieces,
@@ -154,6 +168,8 @@ pub fn report() {
         longest.work.reads,
         longest.work.writes,
         longest.work.looks,
+        erasing.cycles / CYCLES_PER_US,
+        uart::joined(),
         crate::soc::esp8266::run::stack_start(),
         crate::soc::lx106::stack::high_water(),
         written,

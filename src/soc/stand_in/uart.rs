@@ -1,14 +1,15 @@
 //! The registers of UART0, which the emulator has no memory for: those of other things in the chip are words of its plain memory.
 //!
-//! On the receiver's line are two: the meter, inverted, whose bytes come from QEMU's UART as fast as its line would carry them and while
-//! Data Request asks for them; and whoever types at the console, as it is. A receiver that is set to something else than what comes gets
-//! damaged characters.
+//! Two send to it: the meter, inverted, whose bytes come from QEMU's UART as fast as its line would carry them and while Data Request
+//! asks for them; and whoever types at the console, as it is. The console is at GPIO3 and GPIO1, the meter at the board's pin for it:
+//! which of them the receiver is connected to, and whether it hears anybody, is up to the swap and the pins' functions. A receiver that is
+//! set to something else than what comes gets damaged characters.
 //!
 //! Registers: ESP8266 Technical Reference, chapter 11; those of QEMU's UART: PC16550D data sheet.
 
 use super::{Own, console, interrupts, refuse, tasks, tick, words::words};
 use crate::soc::esp8266::{
-    board::REQUEST_ON_IS_HIGH,
+    board::{REQUEST_ON_IS_HIGH, WIRING},
     registers::{
         pin,
         uart::{self as register, FIFO_BYTES, interrupt},
@@ -97,6 +98,10 @@ struct Uart {
     /// When the last byte came, and the first that was followed without a pause.
     heard: u64,
     spoken: u64,
+    /// What the meter sent last was understood.
+    is_understood: bool,
+    /// How often the first that was understood was within a telegram.
+    joined: u32,
 }
 
 #[unsafe(link_section = ".stand_in.uart")]
@@ -121,6 +126,8 @@ static UART: Own<Uart> = Own::new(Uart {
     is_asked: false,
     heard: 0,
     spoken: 0,
+    is_understood: false,
+    joined: 0,
 });
 
 /// Switches QEMU's UART on.
@@ -170,6 +177,17 @@ pub fn is_spoken_to() -> bool {
         let now = tick::now_us();
         now - uart.heard < PAUSE_US && now - uart.spoken >= SPEECH_US
     })
+}
+
+/// How often the receiver became the meter's within a telegram.
+pub fn joined() -> u32 {
+    UART.with(|uart| uart.joined)
+}
+
+/// Whether a pin has this function.
+fn has(pin: u32, function: u32) -> bool {
+    // SAFETY: the emulator has plain memory there.
+    unsafe { (pin as *const u32).read_volatile() & pin::FUNCTION == function }
 }
 
 /// Each millisecond: what has come meanwhile.
@@ -250,7 +268,7 @@ impl Uart {
 
     fn put(&mut self, byte: u8, damage: u32, now: u32) {
         self.raw |= damage;
-        self.hear();
+        self.speaks();
         if self.count == FIFO_BYTES as usize {
             self.raw |= interrupt::OVERFLOW;
             return;
@@ -264,7 +282,7 @@ impl Uart {
         self.look_at_level();
     }
 
-    fn hear(&mut self) {
+    fn speaks(&mut self) {
         let now = tick::now_us();
         if now - self.heard >= PAUSE_US {
             self.spoken = now;
@@ -298,7 +316,14 @@ impl Uart {
             refuse!("the glue sends a byte that UART0 has no room for");
         }
         self.unsent += 1;
-        console::put(byte);
+        // Connected to neither, it is sent to nobody.
+        if self.is_swapped() {
+            if has(pin::MTDO, pin::FLOW) {
+                console::put(byte, true);
+            }
+        } else if has(pin::U0TXD, pin::UART) {
+            console::put(byte, false);
+        }
     }
 
     /// The transmitter sends as fast as its line takes it.
@@ -356,8 +381,36 @@ impl Uart {
         byte
     }
 
+    fn is_swapped(&self) -> bool {
+        self.swap & pin::SWAP_UART0 != 0
+    }
+
+    /// Whether the receiver is connected to GPIO3, or to GPIO13.
+    fn hears(&self, gpio: u32) -> bool {
+        match gpio {
+            3 => !self.is_swapped() && has(pin::U0RXD, pin::UART),
+            13 => self.is_swapped() && has(pin::MTCK, pin::FLOW),
+            _ => false,
+        }
+    }
+
+    /// The meter has sent this.
+    fn hear(&mut self, byte: u8, is_right: bool, now: u32) {
+        if is_right && !self.is_understood && byte != b'/' {
+            self.joined += 1;
+        }
+        self.is_understood = is_right;
+        match is_right {
+            true => self.put(byte, 0, now),
+            // Bits of another speed, or turned over, with a stop bit that is none.
+            false => self.put(!byte ^ 0x2a, interrupt::FRAME, now),
+        }
+    }
+
     fn receive(&mut self, now: u32) {
         let words = words();
+        let p1 = words.p1.unwrap_or(if WIRING.swapped { 13 } else { 3 });
+        let (hears_meter, hears_console) = (self.hears(p1), self.hears(3));
         let of_meter = BITS * tick::HZ / words.meter.max(300);
         let of_console = BITS * tick::HZ / 115_200;
         if !words.exact {
@@ -369,12 +422,16 @@ impl Uart {
         }
         while self.meter.is_whole(of_meter, now) {
             // On a busy PC two ticks may come before one interrupt of the receiver's.
-            let waits = !words.exact && self.count == FIFO_BYTES as usize;
+            let waits = hears_meter && !words.exact && self.count == FIFO_BYTES as usize;
             let Some(byte) = (!waits).then(|| self.of_meter()).flatten() else {
                 self.meter.at = now;
                 break;
             };
             self.meter.at = self.meter.at.wrapping_add(of_meter);
+            if !hears_meter {
+                self.is_understood = false;
+                continue;
+            }
             let inverted = self.conf0 & register::INVERT_RECEIVED != 0;
             let format = if words.meter == 115_200 {
                 register::EIGHT_NONE
@@ -382,11 +439,7 @@ impl Uart {
                 register::SEVEN_EVEN
             };
             let fits = inverted && self.has_speed(words.meter) && self.conf0 & 0x3f == format;
-            match fits {
-                true => self.put(byte, 0, now),
-                // Bits of another speed, or turned over, with a stop bit that is none.
-                false => self.put(!byte ^ 0x2a, interrupt::FRAME, now),
-            }
+            self.hear(byte, fits, now);
         }
         while self.console.is_whole(of_console, now) {
             // Somebody types to a console, and not while it is the meter's.
@@ -396,6 +449,9 @@ impl Uart {
                 break;
             };
             self.console.at = self.console.at.wrapping_add(of_console);
+            if !hears_console {
+                continue;
+            }
             if is_console && self.has_speed(115_200) {
                 self.put(byte, 0, now);
             } else {

@@ -63,6 +63,8 @@ pub struct Words {
     pub meter: u32,
     /// Whether the meter sends unasked.
     pub unasked: bool,
+    /// The GPIO that it is soldered to, when that is another than the board's.
+    pub p1: Option<u32>,
     /// Whether the line goes on when the image, or the PC, is late; for `-icount`.
     pub exact: bool,
     pub fault: Option<Fault>,
@@ -82,6 +84,7 @@ static WORDS: Own<Words> = Own::new(Words {
     report: 0,
     meter: 115_200,
     unasked: false,
+    p1: None,
     exact: false,
     fault: None,
 });
@@ -141,6 +144,7 @@ impl Words {
             "report" => self.report = number()?,
             "meter" => self.meter = number()?,
             "unasked" => self.unasked = value == "true",
+            "p1" => self.p1 = Some(number()?),
             "exact" => self.exact = value == "true",
             "fault" => {
                 self.fault = Some(match value {

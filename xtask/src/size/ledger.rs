@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use super::symbols::{self, Symbol};
 
-/// By how much a line may differ from what was placed: the statics have marks that say that they are taken, and what aligns them.
-const SLACK: u64 = 128;
+/// By how much a line may differ from what was placed: the statics have marks that say that they are taken, what aligns them, and the
+/// ring the state of the receiver that fills it.
+const SLACK: u64 = 160;
 
 /// What runs the tasks keeps the futures in statics of this name.
 const POOL: &str = "POOL";

@@ -18,10 +18,10 @@ use crate::{firmware, shell};
 const DATA_GOAL: u64 = 20_000;
 
 /// Bytes that they may take: the stack's places for the commands' sockets, 3,520, cannot be told from its others.
-const DATA_LIMIT: u64 = 23_300;
+const DATA_LIMIT: u64 = 23_400;
 
 /// Bytes of data memory that the commands may take.
-const COMMANDS_LIMIT: u64 = 40_600;
+const COMMANDS_LIMIT: u64 = 41_000;
 
 /// What is there for the commands alone.
 const COMMANDS: &[&str] = &[
@@ -461,7 +461,7 @@ mod tests {
         let problem = image.check().unwrap_err();
         assert_eq!(
             problem,
-            "an image: 7 bytes of core::fmt, 0 allowed; 23301 bytes of data memory without network buffers, 23300 allowed; \
+            "an image: 7 bytes of core::fmt, 0 allowed; 23401 bytes of data memory without network buffers, 23400 allowed; \
              24101 bytes of code of frame, CRC and lines, 24100 allowed; \
              no metertrekker::soc::qemu::run::BUFFERS among the network buffers"
         );

@@ -13,22 +13,32 @@ pub const BOARD: &str = "d1-mini";
 /// What cargo marks as made by it.
 const MADE: &str = "CACHEDIR.TAG";
 
-/// Builds the board of a copy of the sources in another folder, with nothing that was built before, and compares its files with these.
-pub fn check(toolchain: &Toolchain, first: &[PathBuf]) -> Result<(), String> {
-    let place = Place {
+/// Where it is built.
+fn place() -> Place {
+    Place {
         sources: images().join("again/sources"),
         images: images().join("again"),
-    };
+    }
+}
+
+/// Builds the board of a copy of the sources in another folder, with nothing that was built before, and returns its files.
+pub fn build(toolchain: &Toolchain) -> Result<Vec<PathBuf>, String> {
+    let place = place();
     clear(&place.images)?;
     copy(&shell::root(), &place.sources)?;
     let board = read_board(BOARD)?;
-    println!("{BOARD}, again in {}", place.images.display());
     let program = link_board(toolchain, &place, BOARD, &board)?;
-    let mut second = convert(&program, BOARD, &board)?;
-    second.insert(0, program);
-    compare(first, &second)?;
+    let mut files = convert(&program, BOARD, &board)?;
+    files.insert(0, program);
+    Ok(files)
+}
+
+/// Compares the files of the first build with those of the second.
+pub fn check(first: &[PathBuf], second: &[PathBuf]) -> Result<(), String> {
+    println!("{BOARD}, built again in {}", place().images.display());
+    compare(first, second)?;
     // Where they differ, they are there to be looked at.
-    clear(&place.images)
+    clear(&place().images)
 }
 
 fn clear(folder: &Path) -> Result<(), String> {

@@ -8,10 +8,10 @@
 //!
 //! P1 at 115200 baud is 11.52 bytes in a millisecond. The ring's 1,023 bytes and 96 of the FIFO's 128 are 97 ms; the handler may be
 //! held off for 8.3 ms of them, which is what the FIFO takes above the 32 bytes that raise it. Nothing of the firmware runs for more than
-//! 10 ms at a time but an erase of flash, with the move of what is kept: it waits for 5 ms of silence, 80 ms at most, and takes 45 to 400 ms then. It may
-//! begin anywhere in the silence between two telegrams, so the next may come before it is over. Of that one, and of one that did not end
-//! within the 80 ms, the ring keeps what it has room for; what is lost is counted, and the telegram is refused. What the vendor's
-//! libraries take for themselves has 80 ms, and nobody has measured it.
+//! 10 ms at a time but an erase of flash, with the move of what is kept: it waits for 5 ms of silence, 80 ms at most, and takes 45 to
+//! 400 ms then. It may begin anywhere in the silence between two telegrams, so the next may come before it is over. Of that one, and of
+//! one that did not end within the 80 ms, the ring keeps what it has room for; what is lost is counted, and the telegram is refused. What
+//! the vendor's libraries take for themselves has 80 ms, and nobody has measured it.
 
 use core::{
     cell::{RefCell, UnsafeCell},

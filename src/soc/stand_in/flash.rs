@@ -257,7 +257,7 @@ extern "C" fn spi_flash_erase_sector(sector: u16) -> c_int {
         put(file, place, &ERASED);
     }
     let cycles = words().erase * (tick::HZ / 1000);
-    while tick::own().wrapping_sub(begun) < cycles {}
+    last(begun, cycles);
     tasks::excuse(tick::own().wrapping_sub(begun));
     0
 }

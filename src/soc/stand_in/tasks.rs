@@ -29,11 +29,9 @@ struct Task {
 
 struct Tasks {
     tasks: [Task; 32],
-    /// The one that runs, and since when.
+    /// The one that runs, and since when, by CCOUNT.
     running: Option<(u8, u32)>,
-    /// When it was called, by CCOUNT.
-    called: u32,
-    /// The same, without the stand-in's looks.
+    /// Since when, without the stand-in's looks.
     began: u32,
     /// Cycles of erases in it.
     excused: u32,
@@ -89,7 +87,6 @@ static TASKS: Own<Tasks> = Own::new(Tasks {
         count: 0,
     }; 32],
     running: None,
-    called: 0,
     began: 0,
     excused: 0,
     work: Work::NONE,
@@ -196,7 +193,6 @@ fn next() -> Option<(Function, Event)> {
         let (number, function, event) =
             numbered.find_map(|(number, task)| Some((number, task.function?, task.take()?)))?;
         tasks.running = Some((number as u8, timer::get_cycle_count()));
-        tasks.called = timer::get_cycle_count();
         tasks.began = tick::own();
         tasks.excused = 0;
         tasks.work = Work::NONE;
@@ -252,7 +248,7 @@ fn ended() {
 pub fn ran() -> u32 {
     let now = timer::get_cycle_count();
     TASKS.with(|tasks| match tasks.running {
-        Some(_) => now.wrapping_sub(tasks.called),
+        Some((_, since)) => now.wrapping_sub(since),
         None => 0,
     })
 }
